@@ -1,0 +1,172 @@
+"""What a run is: the typed description that plans are made of and records are addressed by.
+
+A `Protocol` is what a user writes (a YAML file in `configs/`, changed by `--set`): one
+benchmark, one way of training, some strategies, some seeds. Resolving it gives one
+`RunConfig` a run, with every default filled in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+
+Number = float | int | str | bool
+
+
+class Scenario(StrEnum):
+    """What is known and asked at test time (van de Ven & Tolias, arXiv 1904.07734)."""
+
+    TASK = "task"
+    """Task-incremental: the task's identity is given; each task has its own outputs."""
+    DOMAIN = "domain"
+    """Domain-incremental: the tasks share the outputs; the identity is not given."""
+    CLASS = "class"
+    """Class-incremental: the class must be told among all classes seen so far."""
+
+
+class Section(BaseModel):
+    """A part of a configuration: a key that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BenchmarkConfig(Section):
+    """Which task sequence, and how much of its data."""
+
+    name: str = "permuted-mnist"
+    tasks: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Number of tasks; None is the benchmark's own default."""
+    scenario: Scenario | None = None
+    """None is the benchmark's own default."""
+    order: Literal["seed", "fixed"] | None = None
+    """Split benchmarks: classes shuffled by the run's seed, or 0, 1, 2, … always."""
+    train_samples: Annotated[int, Field(ge=1)] | None = None
+    """Training images a task, drawn without replacement; None is all of them."""
+    test_samples: Annotated[int, Field(ge=1)] | None = None
+    """Test (and validation) images a task; None is all of them."""
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the training data held out for tuning; never trained on."""
+
+
+class NetworkConfig(Section):
+    """The network, one for all runs of a stack."""
+
+    name: Literal["mlp", "convnet"] = "mlp"
+    hidden: tuple[Annotated[int, Field(ge=1, le=100_000)], ...] = (100, 100)
+
+
+class OptimizerConfig(Section):
+    """The optimiser's rule and its numbers (torch.optim's names and definitions)."""
+
+    name: Literal["sgd", "momentum", "adam"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0, le=1000)] = 0.05
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Used by `momentum` alone."""
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    reset: bool = True
+    """Whether the optimiser's state starts anew with each task."""
+
+
+class TrainingConfig(Section):
+    """How long each task is trained."""
+
+    epochs: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    """Passes over a task's training data; 1 where neither this nor `iterations` is given."""
+    iterations: Annotated[int, Field(ge=1)] | None = None
+    """Minibatches a task, in place of epochs."""
+    batch_size: Annotated[int, Field(ge=1, le=100_000)] = 64
+    outputs: Literal["seen", "all"] = "seen"
+    """Class-incremental: the outputs that compete in the training loss."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_length(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            given = [key for key in ("epochs", "iterations") if values.get(key) is not None]
+            if len(given) == 2:
+                raise ValueError("give training.epochs or training.iterations, not both")
+            if not given:
+                values = {**values, "epochs": 1}
+        return values
+
+
+class EvaluationConfig(Section):
+    """What is evaluated besides every task after each task."""
+
+    split: Literal["test", "valid"] = "test"
+    every: Annotated[int, Field(ge=1)] | None = None
+    """Evaluate all seen tasks every so many steps during training."""
+    switch_every: Annotated[int, Field(ge=1)] | None = None
+    """The same just after a switch of task, for the stability gap."""
+    switch_steps: Annotated[int, Field(ge=0)] = 0
+    """How many steps after a switch `switch_every` holds."""
+
+
+class StrategyConfig(Section):
+    """Which strategy, with every setting resolved."""
+
+    name: str
+    settings: dict[str, Number] = {}
+    code: str | None = None
+    """SHA-256 of the source of a strategy that lives outside the suite."""
+
+
+class Protocol(Section):
+    """What a user asks for: one benchmark and way of training, several strategies and seeds."""
+
+    description: str = ""
+    source: str = ""
+    """Where the protocol comes from (paper, table)."""
+    benchmark: BenchmarkConfig = BenchmarkConfig()
+    network: NetworkConfig = NetworkConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    strategies: dict[str, dict[str, Any]] = {"flatness": {}}
+    """Strategy name to its settings; a list in place of a number is a grid."""
+    seeds: Annotated[int, Field(ge=1, le=10_000)] = 5
+    """Number of seeds."""
+    first_seed: Annotated[int, Field(ge=0)] = 0
+
+
+class RunConfig(Section):
+    """One run, fully resolved: the same config gives the same bits on one platform."""
+
+    benchmark: BenchmarkConfig
+    network: NetworkConfig
+    optimizer: OptimizerConfig
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+    strategy: StrategyConfig
+    seed: Annotated[int, Field(ge=0)]
+
+    @property
+    def run_id(self) -> str:
+        """Return the content address: 16 hexadecimal digits of the resolved config's SHA-256."""
+        content = {"schema": SCHEMA_VERSION, **self.model_dump(mode="json")}
+        return _digest(content)
+
+    @property
+    def group_id(self) -> str:
+        """Return the address of the configuration without its seed: runs to be averaged share it."""
+        return _digest({"schema": SCHEMA_VERSION, **self.model_dump(mode="json", exclude={"seed"})})
+
+    @property
+    def protocol_id(self) -> str:
+        """Return the address of all but strategy and seed: runs that may be compared share it."""
+        left_out = {"seed", "strategy"}
+        return _digest({"schema": SCHEMA_VERSION, **self.model_dump(mode="json", exclude=left_out)})
+
+
+def _digest(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

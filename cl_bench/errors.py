@@ -1,0 +1,31 @@
+"""The one exception for mistakes a user can mend.
+
+The command line prints its message as a single line and exits with code 2;
+anything else that is raised is a fault of the suite and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Something the user gave cannot work; the message says what, and what would be right."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """Return the error for a name that does not exist, with the nearest names that do.
+
+    Args:
+        kind: what the name stands for, in the singular ("strategy").
+        name: the name that was given.
+        known: every name that would have been right.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        hint = f"did you mean {' or '.join(near)}?"
+    else:
+        hint = f"known: {', '.join(names)}" if names else "none is known"
+    return UserError(f"unknown {kind} '{name}'; {hint}")

@@ -1,0 +1,57 @@
+"""The record of one run: everything needed to plot it, rank it, check it and repeat it.
+
+The engine fills it, the store writes and reads it, and everything downstream (metrics,
+W&B, comparison, report, leaderboard) sees nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cl_bench.config import SCHEMA_VERSION, RunConfig
+
+ACCURACY_COLUMNS = ("after_task", "task", "accuracy", "accuracy_agnostic", "loss", "samples")
+CURVE_COLUMNS = ("training_task", "step", "samples_seen", "task", "accuracy", "loss")
+PREDICTION_COLUMNS = ("after_task", "task", "label", "predicted", "count")
+
+
+@dataclass
+class RunRecord:
+    """One finished run.
+
+    Accuracies are fractions in [0, 1]; losses are mean cross-entropies in nats; tasks count from 0.
+    """
+
+    config: RunConfig
+    stream_id: str
+    """Hash of the task stream that was trained on (`Benchmark.stream_id`)."""
+    tasks: list[dict[str, Any]]
+    """One description a task (`Benchmark.describe`)."""
+    data: dict[str, Any]
+    """Dataset name, checksum and source."""
+    accuracy: pd.DataFrame
+    """Long form of the accuracy matrix, columns `ACCURACY_COLUMNS`: a row for each (after_task,
+    task) that was evaluated. after_task = -1 is the untrained network (all tasks are evaluated
+    there); after task t, tasks 0 … t+1 are (t+1, where it exists, for forward transfer).
+    `accuracy` follows the scenario (task-incremental: only the task's own outputs compete);
+    `accuracy_agnostic` lets all outputs of the tasks seen so far compete. `samples` is the number
+    of test images."""
+    curve: pd.DataFrame
+    """Evaluations during training, columns `CURVE_COLUMNS`: `step` counts minibatches within the
+    task, `samples_seen` counts training images since the run's start. May be empty."""
+    predictions: pd.DataFrame
+    """Confusion counts after the last task, columns `PREDICTION_COLUMNS` (network outputs)."""
+    weights: dict[str, np.ndarray]
+    """The final weights, by parameter name."""
+    weights_sha256: str
+    """Hash of the final weights' bytes: equal hashes are runs identical to the bit."""
+    cost: dict[str, Any]
+    """seconds by phase (train, consolidate, evaluate; shared stack time divided by its runs),
+    samples_seen, gradient_passes, bytes_kept by the strategy, network_bytes, stack_size."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """git commit, whether the tree was clean, package versions, device, threads, platform, times."""
+    schema_version: int = SCHEMA_VERSION

@@ -1,0 +1,112 @@
+"""The contract that a file in `strategies/` fulfils: one class, its settings, a few hooks.
+
+Hooks are written as for one run. Every tensor has the leading axis R (runs of the stack),
+which is free and broadcasts: weights are [R, D], numeric settings [R, 1].
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from cl_bench.config import Scenario
+
+if TYPE_CHECKING:
+    from cl_bench.engine.learner import Batch, Learner, TaskData
+
+ALL_SCENARIOS = frozenset(Scenario)
+
+
+class Settings(BaseModel):
+    """A strategy's settings; a field of type float may differ from run to run of a stack."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    tune: tuple[float, float] | None = None,
+    log: bool = False,
+) -> Any:
+    """Declare a setting: its default, what it means, its allowed range and the range to tune over.
+
+    Args:
+        default: value used where the user gives none.
+        doc: meaning and unit, one sentence.
+        low: smallest value allowed.
+        high: largest value allowed.
+        tune: the range a search draws from; None leaves the setting out of searches.
+        log: whether the search is over the logarithm.
+    """
+    extra: dict[str, Any] = {"tune": list(tune), "log": log} if tune else {}
+    return Field(default=default, description=doc, ge=low, le=high, json_schema_extra=extra or None)
+
+
+class Strategy:
+    """A way not to forget. Subclass it in one file; override only the hooks that are needed."""
+
+    title: ClassVar[str] = ""
+    """Its name as the field writes it."""
+    source: ClassVar[str] = ""
+    """Authors, year, venue or arXiv number, equation."""
+    scenarios: ClassVar[frozenset[Scenario]] = ALL_SCENARIOS
+    """The scenarios it supports."""
+    all_data: ClassVar[bool] = False
+    """Whether it is given the data of all tasks so far (upper bounds such as joint training)."""
+    restart: ClassVar[bool] = False
+    """Whether each task starts from the initial weights."""
+    keeps_samples: ClassVar[bool] = False
+    """Whether it keeps training images."""
+
+    class Settings(Settings):
+        """No settings."""
+
+    def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
+        self.learner = learner
+        for name, value in settings.items():
+            setattr(self, name, value)
+
+    @property
+    def theta(self) -> Tensor:
+        """The weights, [R, D]; change them in place."""
+        return self.learner.theta
+
+    def begin_task(self, task: TaskData) -> None:
+        """Prepare for a task; its training data are at hand."""
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor | None:
+        """Return the training loss [R] of a minibatch; None is the mean cross-entropy."""
+        return None
+
+    def adjust_gradient(self, gradient: Tensor) -> None:
+        """Change the loss gradient [R, D] in place before the optimiser's step."""
+
+    def after_step(self) -> None:
+        """Act after each of the optimiser's steps."""
+
+    def end_task(self, task: TaskData) -> None:
+        """Keep what is needed of a task that was just learnt."""
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the logits [R, n, outputs] of images [R, n, F] at test time."""
+        return self.learner.network.forward(self.theta, images)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return every tensor that a later task depends on, by name."""
+        return {k: v for k, v in vars(self).items() if isinstance(v, Tensor)}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state` returned."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def bytes_kept(self) -> int:
+        """Return the bytes of `state` that one run keeps."""
+        total = sum(v.numel() * v.element_size() for v in self.state().values())
+        return total // self.learner.runs

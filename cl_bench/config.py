@@ -33,7 +33,7 @@ class Scenario(StrEnum):
 class Section(BaseModel):
     """A part of a configuration: a key that is not known is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class BenchmarkConfig(Section):

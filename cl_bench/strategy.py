@@ -72,6 +72,11 @@ class Strategy:
         for name, value in settings.items():
             setattr(self, name, value)
 
+    @classmethod
+    def extra_steps(cls, settings: dict[str, Any]) -> int:
+        """Return the training steps taken at the end of each task besides the ordinary ones."""
+        return 0
+
     @property
     def theta(self) -> Tensor:
         """The weights, [R, D]; change them in place."""

@@ -48,6 +48,8 @@ class Benchmark(ABC):
     """Channels, height, width."""
     output_mask: np.ndarray
     """bool [n_tasks, n_outputs]: the outputs that belong to each task."""
+    notice: str | None = None
+    """What the user must be told before the first run: other data stand in, files were fetched."""
 
     @abstractmethod
     def examples(self, seed: int, task: int, split: Split) -> Examples:
@@ -63,7 +65,7 @@ class Benchmark(ABC):
 
     @abstractmethod
     def stream_id(self, seed: int) -> str:
-        """Return a hash (16 hexadecimal digits) of everything that makes the stream of this seed."""
+        """Return a hash (16 hexadecimal digits) of all that makes the stream of this seed."""
 
     @abstractmethod
     def describe(self, seed: int) -> list[dict[str, object]]:

@@ -1,0 +1,35 @@
+"""cl_bench: how much does each continual-learning method forget?
+
+Importing the package costs nothing; `cl_bench.load("runs")` returns finished runs as a tidy
+DataFrame, and the command line is `python -m cl_bench`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cl_bench.results.frames import load
+
+    __version__: str
+
+__all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        from cl_bench.results.frames import load
+
+        return load
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("cl_bench")
+        except PackageNotFoundError:  # imported from a source tree that was never installed
+            return "0+unknown"
+    raise AttributeError(f"module 'cl_bench' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,187 @@
+"""The peer of the timings: Avalanche's own training and evaluation loops on our data.
+
+Streams are built as Avalanche's `PermutedMNIST` builds them (a resident uint8 tensor, one
+frozen permutation of each image on access, `nc_benchmark`) and trained by its `Naive` and `EWC`
+with their usual data loader. Nothing of Avalanche is replaced; a plug-in reads the clock.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from avalanche.benchmarks import NCScenario
+
+N_CLASSES = 10
+
+
+@dataclass(frozen=True)
+class PeerTask:
+    """One experience: the same images as our loader's, permuted by Avalanche as it reads them."""
+
+    train_images: np.ndarray
+    """uint8 [n, 784], not yet permuted."""
+    train_labels: np.ndarray
+    """int64 [n]."""
+    test_images: np.ndarray
+    """uint8 [n, 784], not yet permuted."""
+    test_labels: np.ndarray
+    """int64 [n]."""
+    permutation: np.ndarray
+    """int64 [784]: pixel j of the permuted image is pixel permutation[j] of the image."""
+
+
+class TensorImages(torch.utils.data.Dataset[tuple[Tensor, int]]):
+    """Images in memory, read as Avalanche's `TensorMNIST` reads them."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
+        side = int(images.shape[1] ** 0.5)
+        self.data = torch.from_numpy(np.ascontiguousarray(images)).view(-1, side, side)
+        self.targets = torch.from_numpy(np.ascontiguousarray(labels))
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.data[index].float().unsqueeze(0) / 255.0, int(self.targets[index])
+
+
+def make_stream(tasks: Sequence[PeerTask]) -> NCScenario:
+    """Return the tasks as Avalanche's `PermutedMNIST` makes them.
+
+    Its default transform (a normalisation of each image) is left out, since ours has none: this
+    saves the peer work.
+    """
+    from avalanche.benchmarks import nc_benchmark
+    from avalanche.benchmarks.classic.cmnist import PixelsPermutation
+    from avalanche.benchmarks.utils import (
+        DefaultTransformGroups,
+        _make_taskaware_classification_dataset,
+        make_avalanche_dataset,
+    )
+
+    def permuted(images: np.ndarray, labels: np.ndarray, permutation: np.ndarray) -> Any:
+        indices = torch.from_numpy(permutation).type(torch.int64)
+        return make_avalanche_dataset(
+            _make_taskaware_classification_dataset(TensorImages(images, labels)),
+            frozen_transform_groups=DefaultTransformGroups((PixelsPermutation(indices), None)),
+        )
+
+    return nc_benchmark(
+        [permuted(t.train_images, t.train_labels, t.permutation) for t in tasks],
+        [permuted(t.test_images, t.test_labels, t.permutation) for t in tasks],
+        n_experiences=len(tasks),
+        task_labels=False,
+        shuffle=False,
+        class_ids_from_zero_in_each_exp=True,
+        one_dataset_per_exp=True,
+        train_transform=None,
+        eval_transform=None,
+    )
+
+
+def make_network(hidden: Sequence[int], inputs: int = 784, outputs: int = N_CLASSES) -> nn.Module:
+    """Return the ReLU network with these hidden widths, as a user of torch writes it."""
+    widths = [inputs, *hidden, outputs]
+    layers: list[nn.Module] = [nn.Flatten()]
+    for fan_in, fan_out in zip(widths[:-2], widths[1:-1], strict=True):
+        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
+
+
+class AvalanchePeer:
+    """One of Avalanche's strategies on a stream, with a clock at both ends of each epoch.
+
+    Args:
+        stream: what `make_stream` returned.
+        strategy: "naive" or "ewc" (mode `separate`: an anchor and a Fisher information a task).
+        hidden: widths of the hidden layers.
+        batch_size: minibatch of training and of EWC's importances.
+        learning_rate: of plain SGD.
+        strength: EWC's factor of the penalty.
+        eval_batch_size: minibatch of evaluation.
+        network: trained in place of a fresh one.
+    """
+
+    def __init__(
+        self,
+        stream: NCScenario,
+        *,
+        strategy: str,
+        hidden: Sequence[int],
+        batch_size: int,
+        learning_rate: float,
+        strength: float = 1.0,
+        eval_batch_size: int = 1000,
+        network: nn.Module | None = None,
+    ) -> None:
+        from avalanche.evaluation.metrics import accuracy_metrics
+        from avalanche.training import EWC, Naive
+        from avalanche.training.plugins import EvaluationPlugin
+
+        self.stream = stream
+        self.network = make_network(hidden) if network is None else network
+        self._clock = _clock_plugin()
+        shared: dict[str, Any] = {
+            "model": self.network,
+            "optimizer": torch.optim.SGD(self.network.parameters(), lr=learning_rate),
+            "criterion": nn.CrossEntropyLoss(),
+            "train_mb_size": batch_size,
+            "train_epochs": 1,
+            "eval_mb_size": eval_batch_size,
+            "device": "cpu",
+            "plugins": [self._clock],
+            "evaluator": EvaluationPlugin(accuracy_metrics(experience=True), loggers=[]),
+        }
+        if strategy == "naive":
+            self.strategy = Naive(**shared)
+        elif strategy == "ewc":
+            self.strategy = EWC(ewc_lambda=strength, mode="separate", **shared)
+        else:
+            raise ValueError(f"no peer for strategy '{strategy}'; known: naive, ewc")
+
+    def train(self, task: int, *, shuffle: bool = True) -> float:
+        """Train one epoch on a task; return the seconds that its minibatches took.
+
+        What EWC does after the last minibatch (the Fisher information) is not counted.
+        """
+        experience = self.stream.train_stream[task]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.strategy.train(experience, eval_streams=[], num_workers=0, shuffle=shuffle)
+        return self._clock.seconds
+
+    def evaluate(self, task: int) -> tuple[float, float]:
+        """Evaluate the test set of a task; return the seconds taken and the accuracy."""
+        experience = self.stream.test_stream[task]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            start = time.perf_counter()
+            found = self.strategy.eval([experience], num_workers=0)
+            seconds = time.perf_counter() - start
+        name = f"/Exp{task:03d}"
+        return seconds, float(next(v for k, v in found.items() if k.endswith(name)))
+
+
+def _clock_plugin() -> Any:
+    """Return a plug-in of Avalanche whose `seconds` is the time of the last training epoch."""
+    from avalanche.training.plugins import SupervisedPlugin
+
+    class EpochClock(SupervisedPlugin):  # type: ignore[misc, type-arg]
+        seconds = 0.0
+
+        def before_training_epoch(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+            self._start = time.perf_counter()
+
+        def after_training_epoch(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+            self.seconds = time.perf_counter() - self._start
+
+    return EpochClock()

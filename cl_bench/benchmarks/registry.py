@@ -1,0 +1,75 @@
+"""Finds benchmarks by name: a family of task sequences, a dash, and a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cl_bench import data
+from cl_bench.benchmarks.base import Benchmark
+from cl_bench.benchmarks.class_split import SplitClasses, TwoTask
+from cl_bench.benchmarks.image_tasks import ImageTasks
+from cl_bench.benchmarks.permuted import Permuted
+from cl_bench.benchmarks.rotated import Rotated
+from cl_bench.config import BenchmarkConfig
+from cl_bench.errors import unknown
+
+_FAMILIES: dict[str, type[ImageTasks]] = {
+    family.family: family for family in (Permuted, SplitClasses, Rotated, TwoTask)
+}
+
+
+def names() -> list[str]:
+    """Return the names of all benchmarks; loads no data."""
+    return [f"{family}-{dataset}" for family in _FAMILIES for dataset in data.names()]
+
+
+def summary(name: str) -> dict[str, object]:
+    """Return what a benchmark is, for people: title, scenarios, default tasks, source.
+
+    Raises:
+        UserError: there is no benchmark of this name.
+    """
+    family, dataset = _parts(name)
+    return {
+        "name": name,
+        "title": f"{family.title} ({dataset})",
+        "scenarios": [scenario.value for scenario in family.scenarios],
+        "default tasks": family.default_tasks,
+        "source": family.source,
+    }
+
+
+def get(config: BenchmarkConfig, data_dir: Path | None = None, download: bool = True) -> Benchmark:
+    """Return the benchmark that a configuration describes, its data loaded and verified.
+
+    Where MNIST is not available and its 5,000-image stand-in is, the result is another
+    benchmark: its `name` and `config.name` end in `-5k`, sample numbers beyond its size are
+    lowered in its `config`, and its `notice` says so. Records must hold the result's `config`.
+
+    Args:
+        config: the configuration; its `None`s are resolved in the result's `config`.
+        data_dir: the folder to search for data first.
+        download: whether missing data may be downloaded.
+
+    Raises:
+        UserError: an unknown name, a combination that makes no sense, or data that are not
+            available or damaged.
+    """
+    family, dataset_name = _parts(config.name)
+    family.check(config)
+    found = data.resolve(dataset_name, data_dir, download)
+    resolved = config.model_copy(update={"name": f"{family.family}-{found.name}"})
+    return family(
+        resolved,
+        data.load_found(found),
+        stands_in=found.name != dataset_name,
+        notice=found.notice,
+    )
+
+
+def _parts(name: str) -> tuple[type[ImageTasks], str]:
+    for family in _FAMILIES.values():
+        dataset = name.removeprefix(f"{family.family}-")
+        if dataset != name and dataset in data.names():
+            return family, dataset
+    raise unknown("benchmark", name, names())

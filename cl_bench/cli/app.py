@@ -1,0 +1,87 @@
+"""The application: which commands there are, and how errors end it.
+
+Nothing heavy (torch, pandas, matplotlib) is imported until a command that needs it runs, so
+that `--help` and `list` answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from cl_bench.cli.bench import bench
+from cl_bench.cli.compare import compare
+from cl_bench.cli.data import data
+from cl_bench.cli.listing import list_
+from cl_bench.cli.run import run
+from cl_bench.cli.show import show
+from cl_bench.cli.wandb import wandb
+from cl_bench.errors import UserError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="cl_bench",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Continual learning, measured: run strategies on task sequences and compare what they forget.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import cl_bench
+
+        print(cl_bench.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(run)
+app.command()(compare)
+app.command()(show)
+app.command("list")(list_)
+app.command()(data)
+app.command()(wandb)
+app.command()(bench)
+
+
+def run_app(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; a mistake of the user's becomes one line on stderr and exit code 2."""
+    try:
+        code = app(
+            None if arguments is None else list(arguments),
+            prog_name="cl_bench",
+            standalone_mode=False,
+        )
+    except UserError as error:
+        return _mistake(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as `head`, has left
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # a usage error
+            return _mistake(error.format_message())
+        raise
+    return code if isinstance(code, int) else 0
+
+
+def _mistake(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2

@@ -1,0 +1,135 @@
+"""How commands print: tables for people, JSON and CSV for programs, remarks to stderr.
+
+Only tables go to stdout, so that what a command prints can be piped.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+Row = Mapping[str, Any]
+
+
+class Format(StrEnum):
+    """How a table is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="How tables are printed.")]
+
+
+def emit(rows: Sequence[Row], format: str = "table", title: str = "") -> None:
+    """Print one table on stdout.
+
+    Args:
+        rows: one mapping a row; the columns are all their keys, in order of appearance.
+        format: "table", "json" (an array of objects) or "csv".
+        title: put above a table for people.
+    """
+    if format == Format.JSON:
+        print(json.dumps([_plain(row) for row in rows], indent=2))
+    elif format == Format.CSV:
+        _print_csv(rows)
+    else:
+        _print_table(rows, title)
+
+
+def emit_many(tables: Mapping[str, Sequence[Row]], format: str = "table") -> None:
+    """Print several tables by title: JSON is one object of arrays, CSV has blank lines between."""
+    if format == Format.JSON:
+        content = {title: [_plain(row) for row in rows] for title, rows in tables.items()}
+        print(json.dumps(content, indent=2))
+        return
+    for number, (title, rows) in enumerate(tables.items()):
+        if number:
+            print()
+        emit(rows, format, title)
+
+
+def remark(text: str) -> None:
+    """Tell the user something that is not a result, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: not-a-number becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item") and not isinstance(value, str):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (int, float, bool, type(None))) else str(value)
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(key for row in rows for key in row))
+
+
+def _print_csv(rows: Sequence[Row]) -> None:
+    writer = csv.DictWriter(sys.stdout, _columns(rows), restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        plain = _plain(row)
+        writer.writerow(
+            {k: json.dumps(v) if isinstance(v, (list, dict)) else v for k, v in plain.items()}
+        )
+
+
+def _print_table(rows: Sequence[Row], title: str) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200
+    console = Console(file=sys.stdout, width=width, highlight=False)
+    if not rows:
+        console.print(f"{title}: none" if title else "none")
+        return
+    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold")
+    columns = _columns(rows)
+    for column in columns:
+        values = [_plain(row.get(column)) for row in rows]
+        numeric = any(_is_number(v) for v in values)
+        numeric = numeric and all(v is None or v == "" or _is_number(v) for v in values)
+        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell_text(row.get(column))) for column in columns))
+    console.print(table)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def cell_text(value: Any) -> str:
+    """Return a value as a cell of a table for people: four digits are enough."""
+    value = _plain(value)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        if value == 0 or 1e-3 <= abs(value) < 1000:
+            return f"{value:.4f}"
+        return f"{value:.3g}" if abs(value) < 1e6 else f"{value:.2e}"
+    if isinstance(value, list):
+        return ", ".join(cell_text(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={cell_text(item)}" for key, item in value.items())
+    return str(value)

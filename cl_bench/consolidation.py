@@ -1,0 +1,117 @@
+"""What every method shares that holds the weights by a quadratic penalty after each task.
+
+A method says what matters (`measure`); this base explores the end of a task, averages the
+anchor, keeps the penalty and applies it, implicitly or as a gradient, at the same terms for all.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from cl_bench.engine.learner import Learner
+from cl_bench.engine.tasks import TaskData
+from cl_bench.precision import Diagonal, Kronecker, LowRank, Precision
+from cl_bench.strategy import Settings, Strategy, setting
+
+_SHAPES: dict[str, type[Precision]] = {
+    "diagonal": Diagonal,
+    "low_rank": LowRank,
+    "kronecker": Kronecker,
+}
+
+
+class ConsolidationSettings(Settings):
+    """Settings that all quadratic methods share, so that comparisons are fair."""
+
+    strength: float = setting(1.0, "weight lambda of the penalty in the loss", low=0, high=1e12)
+    exploration_steps: int = setting(
+        300, "extra training steps at a task's end, over which the anchor is averaged", low=0
+    )
+    average_anchor: bool = setting(
+        True, "hold the weights at their mean over the exploration steps, not at the last ones"
+    )
+    form: Literal["implicit", "explicit"] = setting(
+        "implicit", "apply the penalty by its implicit step, or add its gradient to the loss's"
+    )
+    every: int = setting(1, "apply the implicit step once every so many training steps", low=1)
+
+
+class Consolidation(Strategy):
+    """A strategy that pulls the weights towards anchors after each training step.
+
+    The penalty is strength * q(theta), q the sum of what `measure` returned after each task. The
+    implicit step is theta <- argmin_x 1/2 |x - theta|^2 + rate * strength * q(x), rate the
+    learning rate times `every`: it is stable at any strength.
+    """
+
+    accumulates: ClassVar[bool] = True
+    Settings = ConsolidationSettings
+
+    strength: Tensor
+    exploration_steps: int
+    average_anchor: bool
+    form: str
+    every: int
+
+    def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
+        super().__init__(learner, settings)
+        self.precision: Precision | None = None
+        self._steps = 0
+
+    @classmethod
+    def extra_steps(cls, settings: dict[str, Any]) -> int:
+        return int(settings["exploration_steps"])
+
+    @abstractmethod
+    def measure(self, task: TaskData) -> Precision:
+        """Return the penalty to keep from now on, the earlier tasks' (`self.precision`) included."""
+
+    def begin_task(self, task: TaskData) -> None:
+        self._steps = 0
+        if self.precision is not None:
+            self.precision.prepare(self.learner.learning_rate * self.strength * self.every)
+
+    def adjust_gradient(self, gradient: Tensor) -> None:
+        if self.precision is not None and self.form == "explicit":
+            gradient += self.strength * self.precision.gradient(self.theta)
+
+    def after_step(self) -> None:
+        if self.precision is None or self.form == "explicit":
+            return
+        self._steps += 1
+        if self._steps % self.every == 0:
+            self.precision.pull(self.theta)
+
+    def visit(self, step: int) -> None:
+        """See the weights after each exploration step, counted from 1."""
+
+    def end_task(self, task: TaskData) -> None:
+        total = torch.zeros_like(self.theta)
+
+        def visit(step: int) -> None:
+            total.add_(self.theta)
+            self.visit(step)
+
+        self.learner.explore(self, task, self.exploration_steps, visit)
+        if self.exploration_steps and self.average_anchor:
+            self.theta.copy_(total.div_(self.exploration_steps))
+        self.precision = self.measure(task)
+
+    def state(self) -> dict[str, Tensor]:
+        state = super().state()
+        if self.precision is not None:
+            shape = next(name for name, cls in _SHAPES.items() if type(self.precision) is cls)
+            state |= {f"{shape}/{k}": v for k, v in self.precision.state().items()}
+        return state
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        parts = {k.partition("/")[::2]: v for k, v in state.items() if "/" in k}
+        super().load_state({k: v for k, v in state.items() if "/" not in k})
+        if parts:
+            shape = next(iter(parts))[0]
+            inner = {name: v for (_, name), v in parts.items()}
+            self.precision = _SHAPES[shape].from_state(inner, self.learner.network)

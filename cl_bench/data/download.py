@@ -1,0 +1,119 @@
+"""Fetches a published dataset from torchvision's mirrors into the cache folder.
+
+Files are checked before they appear under their names, so a reader never meets half a
+file. `CL_BENCH_MIRROR` names another place with the layout of a data folder.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from http.client import HTTPException
+from pathlib import Path
+
+from cl_bench.data import idx
+from cl_bench.data.catalogue import Published
+from cl_bench.errors import UserError
+
+MIRROR_VARIABLE = "CL_BENCH_MIRROR"
+CONNECT_SECONDS = 10.0
+TOTAL_SECONDS = 180.0
+_LARGEST = 200 * 2**20
+_CHUNK = 2**18
+
+
+class DownloadError(Exception):
+    """The dataset could not be fetched; the message says why."""
+
+
+def fetch(published: Published, cache: Path) -> Path:
+    """Download what is missing of a dataset and return the folder that then holds all of it.
+
+    A failure is remembered: within one process it is not tried again.
+
+    Raises:
+        DownloadError: no mirror gave the right files in time, or the cache is not writable.
+    """
+    outcome = _fetch(published, cache, os.environ.get(MIRROR_VARIABLE, ""))
+    if isinstance(outcome, str):
+        raise DownloadError(outcome)
+    return outcome
+
+
+@lru_cache(maxsize=16)
+def _fetch(published: Published, cache: Path, mirror: str) -> Path | str:
+    target = cache / published.folder / "raw"
+    deadline = time.monotonic() + TOTAL_SECONDS
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name, md5 in published.md5:
+            path = target / f"{name}.gz"
+            if not path.is_file():
+                _write(
+                    path, _first_answer(list(_addresses(published, mirror, name)), md5, deadline)
+                )
+    except DownloadError as error:
+        return str(error)
+    except OSError as error:
+        return f"{target} cannot be written: {error.strerror or error}"
+    return target
+
+
+def _addresses(published: Published, mirror: str, name: str) -> Iterator[str]:
+    if mirror:
+        yield f"{mirror.rstrip('/')}/{published.folder}/raw/{name}.gz"
+        return
+    for base in published.mirrors:
+        yield f"{base}{name}.gz"
+
+
+def _first_answer(addresses: list[str], md5: str, deadline: float) -> bytes:
+    faults = []
+    for address in addresses:
+        try:
+            compressed = _get(address, deadline)
+            idx.check(gzip.decompress(compressed), md5, address)
+            return compressed
+        except UserError as error:
+            faults.append(str(error).removesuffix("; replace the file"))
+        except urllib.error.URLError as error:
+            faults.append(f"{address}: {error.reason}")
+        except (OSError, EOFError, ValueError, zlib.error, HTTPException) as error:
+            faults.append(f"{address}: {error or type(error).__name__}")
+    raise DownloadError("; ".join(faults))
+
+
+def _get(address: str, deadline: float) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    left = min(CONNECT_SECONDS, deadline - time.monotonic())
+    if left <= 0:
+        raise TimeoutError(f"the download took longer than {TOTAL_SECONDS:.0f} s")
+    with urllib.request.urlopen(address, timeout=left) as answer:
+        while part := answer.read(_CHUNK):
+            parts.append(part)
+            size += len(part)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the download took longer than {TOTAL_SECONDS:.0f} s")
+            if size > _LARGEST:
+                raise ValueError(f"more than {_LARGEST >> 20} MiB: not the dataset's file")
+    return b"".join(parts)
+
+
+def _write(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

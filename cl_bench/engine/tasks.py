@@ -1,0 +1,167 @@
+"""One task's training data on the device, and the minibatches that every strategy sees alike.
+
+Images stay uint8; a minibatch is a gather and a scale. Runs of a stack that share a seed share
+their data, and the order of minibatches depends on the seed and the task alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cl_bench.benchmarks.base import Benchmark
+from cl_bench.config import Scenario
+from cl_bench.seeding import torch_generator
+
+PIXEL_SCALE = 1 / 255
+
+
+@dataclass
+class Batch:
+    """A minibatch of every run."""
+
+    images: Tensor
+    """float32 [R, B, F] in [0, 1]."""
+    labels: Tensor
+    """int64 [R, B], the network output that is right."""
+    mask: Tensor | None
+    """bool [C] or [R, B, C], the outputs that compete in the loss; None is all of them."""
+
+
+class Streams:
+    """The task streams of a stack: which seeds there are and which run has which.
+
+    Args:
+        benchmark: the task sequence.
+        seeds: the seed of each run.
+        device: where data are kept.
+        class_outputs: class-incremental training: "seen" or "all" outputs compete.
+    """
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        seeds: Sequence[int],
+        device: torch.device,
+        class_outputs: str = "seen",
+    ) -> None:
+        self.benchmark = benchmark
+        self.seeds = sorted(set(seeds))
+        self.run_seeds = tuple(seeds)
+        self.device = device
+        self.class_outputs = class_outputs
+        self.of_run = torch.tensor([self.seeds.index(s) for s in seeds], device=device)
+        """[R]: the position in `seeds` of each run's seed."""
+        self.output_mask = torch.from_numpy(benchmark.output_mask).to(device)
+        self.one_each = len(self.seeds) == len(seeds) and self.seeds == list(seeds)
+
+    def seen_outputs(self, task: int) -> Tensor:
+        """Return bool [C]: the outputs of the tasks up to and with this one."""
+        return self.output_mask[: task + 1].any(0)
+
+    def mask(self, task: int, *, training: bool) -> Tensor | None:
+        """Return the outputs [C] that compete on a task right after (or while) it is learnt."""
+        if self.benchmark.scenario is Scenario.TASK:
+            mask = self.output_mask[task]
+        elif self.benchmark.scenario is Scenario.CLASS:
+            if training and self.class_outputs == "all":
+                return None
+            mask = self.seen_outputs(task)
+        else:
+            mask = self.output_mask.any(0)
+        return None if bool(mask.all()) else mask
+
+    def for_runs(self, values: Tensor) -> Tensor:
+        """Return values [U, …] of the distinct seeds as [R, …], one for each run."""
+        return values if self.one_each else values.index_select(0, self.of_run)
+
+
+class TaskData:
+    """The training data a strategy may see: of one task, or of all so far for upper bounds."""
+
+    def __init__(self, streams: Streams, task: int, *, all_so_far: bool = False) -> None:
+        self.index = task
+        """Number of the task in the sequence, from 0."""
+        self.streams = streams
+        self.all_so_far = all_so_far
+        members = range(task + 1) if all_so_far else (task,)
+        images, labels, origin, sizes = [], [], [], []
+        for seed in streams.seeds:
+            parts = [streams.benchmark.examples(seed, member, "train") for member in members]
+            images.append(torch.cat([torch.from_numpy(p.images) for p in parts]))
+            labels.append(torch.cat([torch.from_numpy(p.labels) for p in parts]))
+            origin.append(
+                torch.cat([torch.full((len(p.labels),), m) for m, p in zip(members, parts, strict=True)])
+            )
+            sizes.append(len(labels[-1]))
+        self.sizes = sizes
+        """Number of training images of each distinct seed."""
+        self._offsets = torch.tensor([0, *sizes[:-1]]).cumsum(0)
+        device = streams.device
+        self._images = _join(images).to(device)
+        self._labels = _join(labels).to(device)
+        per_sample_masks = all_so_far and streams.benchmark.scenario is Scenario.TASK
+        self._origin = _join(origin).to(device) if per_sample_masks else None
+        self.mask = streams.mask(task, training=True)
+        self.epoch_samples = sum(streams.benchmark.epoch_size(m) for m in members)
+        """Training images that count as an epoch, the same for every seed."""
+
+    def gather(self, index: Tensor) -> Batch:
+        """Return the minibatch at rows [R, B] of the joined data."""
+        flat = index.reshape(-1)
+        raw = self._images.index_select(0, flat)
+        images = raw.to(torch.float32).mul_(PIXEL_SCALE).view(*index.shape, -1)
+        mask = self.mask
+        if self._origin is not None:
+            mask = self.streams.output_mask[self._origin.index_select(0, flat)]
+            mask = mask.view(*index.shape, -1)
+        return Batch(images, self._labels.index_select(0, flat).view(index.shape), mask)
+
+    def minibatches(
+        self, size: int, steps: int, *purpose: str | int, first: int = 0
+    ) -> Iterator[Batch]:
+        """Yield the minibatches number `first` … `steps` - 1 of the order with this purpose.
+
+        Epochs follow one another without a break: every batch is full, and every image is seen
+        once before any is seen twice. Each epoch's order is a stream of its own.
+        """
+        chunk = max(1, 65_536 // size)
+        for start in range(first, steps, chunk):
+            stop = min(start + chunk, steps)
+            rows = torch.stack(
+                [
+                    self._order(u, start * size, stop * size, purpose) + self._offsets[u]
+                    for u in range(len(self.sizes))
+                ]
+            )
+            rows = self.streams.for_runs(rows.to(self.streams.device))
+            by_step = rows.view(-1, stop - start, size).transpose(0, 1).contiguous()
+            for index in by_step:
+                yield self.gather(index)
+
+    def _order(self, stream: int, start: int, stop: int, purpose: tuple[str | int, ...]) -> Tensor:
+        """Return positions start … stop of the endless shuffled order of one seed's images."""
+        size, seed = self.sizes[stream], self.streams.seeds[stream]
+        parts = []
+        for epoch in range(start // size, -(-stop // size)):
+            generator = torch_generator("order", *purpose, seed, self.index, epoch)
+            order = torch.randperm(size, generator=generator)
+            low = max(start - epoch * size, 0)
+            parts.append(order[low : min(stop - epoch * size, size)])
+        return torch.cat(parts)
+
+    def sample(self, count: int, purpose: str, size: int = 250) -> Iterator[Batch]:
+        """Yield about `count` training images drawn without replacement, in batches of `size`.
+
+        `count` is cut to the smallest data set of the stack's benchmark's epoch.
+        """
+        count = min(count, self.epoch_samples, *self.sizes)
+        size = min(size, count)
+        yield from self.minibatches(size, count // size, "sample", purpose)
+
+
+def _join(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -1,0 +1,74 @@
+"""The diagonal of the Fisher information, by its four estimators, for a whole stack in bulk.
+
+F_i = E_x E_{y ~ p(y|x)} (d log p(y|x) / d theta_i)^2. Which estimator is used changes EWC's
+results and is seldom stated (van de Ven 2025, arXiv 2502.11756); here it is always named.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cl_bench.engine.learner import Learner, masked
+from cl_bench.engine.tasks import TaskData
+
+Estimator = Literal["exact", "sampled", "empirical", "batch-mean"]
+
+
+def diagonal_fisher(
+    learner: Learner, task: TaskData, estimator: Estimator, samples: int
+) -> Tensor:
+    """Return the Fisher information of each weight, [R, D], averaged over training images.
+
+    Args:
+        learner: the stack, at the weights where the information is wanted.
+        task: whose training images are used.
+        estimator: "exact" takes the expectation over all outputs; "sampled" draws one output from
+            the model's own distribution; "empirical" takes the true label; "batch-mean" squares
+            the gradient of each minibatch's mean loss (of the training batch size), which is what
+            much published code does and makes the result depend on the batch size.
+        samples: training images to average over (all, where there are fewer).
+    """
+    total = torch.zeros_like(learner.theta)
+    seen = 0
+    if estimator == "batch-mean":
+        gradient = torch.empty_like(learner.theta)
+        for batch in task.sample(samples, "fisher", learner.batch_size):
+            labels, mask = batch.labels, batch.mask
+            learner.network.backward(
+                learner.theta,
+                batch.images,
+                lambda logits, y=labels, m=mask: _scores(logits, m, y) / y.shape[1],  # type: ignore[misc]
+                gradient,
+            )
+            total.addcmul_(gradient, gradient)
+            seen += 1
+        return total.div_(seen)
+    for number, batch in enumerate(task.sample(samples, "fisher")):
+        logits = learner.network.forward(learner.theta, batch.images)
+        if estimator == "exact":
+            probability = functional.softmax(masked(logits, batch.mask), -1)
+            # v_c = sqrt(p_c) (onehot_c - p) for every output c: sum of squares is the expectation.
+            identity = torch.eye(logits.shape[-1], device=logits.device)
+            cotangents = (identity - probability.unsqueeze(2)) * probability.sqrt().unsqueeze(-1)
+        else:
+            labels = batch.labels
+            if estimator == "sampled":
+                probability = functional.softmax(masked(logits, batch.mask), -1)
+                uniform = learner.draw_uniform(
+                    f"fisher labels {number}", task.index, labels.shape[1], 1
+                )
+                labels = (probability.cumsum(-1) < uniform).sum(-1).clamp(max=logits.shape[-1] - 1)
+            cotangents = _scores(logits, batch.mask, labels).unsqueeze(2)
+        total += learner.network.per_sample_power(learner.theta, batch.images, cotangents, 2)
+        seen += batch.labels.shape[1]
+    return total.div_(seen)
+
+
+def _scores(logits: Tensor, mask: Tensor | None, labels: Tensor) -> Tensor:
+    """Return the gradient of -log p(label) by the logits, [R, B, C]."""
+    probability = functional.softmax(masked(logits, mask), -1)
+    return probability - functional.one_hot(labels, logits.shape[-1]).to(probability.dtype)

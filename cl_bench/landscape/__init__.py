@@ -1,0 +1,1 @@
+"""Measurements on a trained stack: how the weights fluctuate and how flat the loss is around them."""

@@ -1,0 +1,33 @@
+"""Named figures computed from the accuracy matrix of a run, and statistics across seeds.
+
+Importing this package loads NumPy alone; `cl_bench.metrics.statistics` needs pandas and SciPy.
+"""
+
+from cl_bench.metrics.definitions import (
+    METRICS,
+    Metric,
+    compute,
+    figures,
+    forgetting_by_task,
+    intransigence_by_task,
+    lookup,
+    minimum_by_task,
+    names,
+)
+from cl_bench.metrics.evaluations import REFERENCE_STRATEGY, Evaluations, evaluations, matrix
+
+__all__ = [
+    "METRICS",
+    "REFERENCE_STRATEGY",
+    "Evaluations",
+    "Metric",
+    "compute",
+    "evaluations",
+    "figures",
+    "forgetting_by_task",
+    "intransigence_by_task",
+    "lookup",
+    "matrix",
+    "minimum_by_task",
+    "names",
+]

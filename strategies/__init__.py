@@ -1,0 +1,1 @@
+"""Ways not to forget, one method a file: drop a file in here and its name is known."""

@@ -1,0 +1,123 @@
+"""Flatness consolidation: directions in which SGD's weights fluctuate most are held most firmly.
+
+By the inverse variance-flatness relation the loss is sharp where the weights vary much, so the
+fluctuation at a task's end tells what the task needs, without a Fisher or any extra gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from cl_bench.consolidation import Consolidation, ConsolidationSettings
+from cl_bench.engine.learner import Learner
+from cl_bench.engine.tasks import TaskData
+from cl_bench.landscape.fluctuation import (
+    Kind,
+    fluctuations,
+    kronecker_fluctuation,
+    principal_components,
+)
+from cl_bench.precision import Diagonal, Kronecker, LayerBlocks, LowRank, Precision
+from cl_bench.strategy import setting
+
+Shape = Literal["kronecker", "diagonal", "low-rank", "low-rank+diagonal"]
+
+
+class Flatness(Consolidation):
+    """Precision = (variance / mean variance)^gamma, in one of four shapes.
+
+    The relation sigma^2 ~ F^-psi gives the constraint F^-2 ~ (sigma^2)^(2/psi): gamma = 2/psi for
+    measured principal directions. Tasks are merged at constant memory about the newest anchor.
+    """
+
+    title = "Flatness consolidation"
+    source = "from the variance-flatness relation of Feng & Tu 2020 (arXiv 2001.01678); ours"
+    shape: str
+    fluctuation: Kind
+    gamma: Tensor
+    snapshot_every: int
+    rank: int
+    kept_rank: int
+
+    class Settings(ConsolidationSettings):
+        """Strength, shape, and how the fluctuation is taken."""
+
+        strength: float = setting(
+            0.01, "weight of the penalty", low=0, high=1e12, tune=(1e-5, 1e1), log=True
+        )
+        exploration_steps: int = setting(
+            300, "extra training steps at a task's end, whose fluctuation is measured", low=3
+        )
+        every: int = setting(20, "apply the implicit step once every so many training steps", low=1)
+        shape: Shape = setting("kronecker", "which combinations of weights are held")
+        fluctuation: Kind = setting(
+            "increments", "changes between snapshots, or deviations from their mean"
+        )
+        gamma: float = setting(1.0, "power of the variance that gives the precision", low=0, high=4)
+        snapshot_every: int = setting(2, "training steps from one snapshot to the next", low=1)
+        rank: int = setting(50, "low-rank shapes: directions taken from each task", low=1)
+        kept_rank: int = setting(150, "low-rank shapes: directions kept of all tasks", low=1)
+
+    def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
+        super().__init__(learner, settings)
+        self._snapshots: list[Tensor] = []
+
+    def visit(self, step: int) -> None:
+        if step % self.snapshot_every == 0:
+            self._snapshots.append(self.theta.clone())
+
+    def measure(self, task: TaskData) -> Precision:
+        moves = fluctuations(self._snapshots, self.fluctuation)
+        self._snapshots.clear()
+        anchor = self.theta.clone()
+        if self.shape == "kronecker":
+            return self._kronecker(moves, anchor)
+        if self.shape == "diagonal":
+            return self._diagonal(moves.square().mean(1), anchor)
+        return self._low_rank(moves, anchor)
+
+    def _kronecker(self, moves: Tensor, anchor: Tensor) -> Kronecker:
+        network, past = self.learner.network, self.precision
+        assert past is None or isinstance(past, Kronecker)
+        found = kronecker_fluctuation(
+            moves, LayerBlocks(network), None if past is None else past.factors
+        )
+        scales = []
+        for i, layer in enumerate(found):
+            scale = layer.variance.pow(self.gamma.unsqueeze(-1))
+            if past is not None:
+                scale += past.scale_in(i, layer.left, layer.right)
+            scales.append(scale)
+        return Kronecker(
+            network,
+            [layer.left for layer in found],
+            [layer.right for layer in found],
+            scales,
+            [layer.factors for layer in found],
+            anchor,
+        )
+
+    def _diagonal(self, variance: Tensor, anchor: Tensor) -> Diagonal:
+        omega = variance.pow(self.gamma)
+        past = self.precision.diagonal if isinstance(self.precision, LowRank) else self.precision
+        if past is not None:
+            assert isinstance(past, Diagonal)
+            omega += past.omega
+        return Diagonal(omega, anchor)
+
+    def _low_rank(self, moves: Tensor, anchor: Tensor) -> LowRank:
+        found = principal_components(moves, self.rank)
+        diagonal = None
+        if self.shape == "low-rank+diagonal":
+            explained = torch.bmm(found.variances.unsqueeze(1), found.directions.square())
+            rest = (moves.square().mean(1) - explained.squeeze(1)).clamp(min=0)
+            diagonal = self._diagonal(rest, anchor)
+        scale = found.variances.pow(self.gamma)
+        if isinstance(self.precision, LowRank):
+            past = LowRank.about(self.precision.directions, self.precision.scale, anchor)
+            merged = past.plus(LowRank.about(found.directions, scale, anchor), self.kept_rank)
+            return LowRank.about(merged.directions, merged.scale, anchor, diagonal)
+        return LowRank.about(found.directions, scale, anchor, diagonal)

@@ -1,0 +1,14 @@
+"""Training from the initial weights on the data of all tasks so far: the upper reference."""
+
+from __future__ import annotations
+
+from cl_bench.strategy import Strategy
+
+
+class Joint(Strategy):
+    """Starts anew with each task and trains on everything seen, as many epochs as one task gets."""
+
+    title = "Joint"
+    source = "the field's upper reference; also called offline or multitask training"
+    all_data = True
+    restart = True

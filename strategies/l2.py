@@ -1,0 +1,27 @@
+"""Hold every weight alike at its value after the last task: consolidation without a measure."""
+
+from __future__ import annotations
+
+import torch
+
+from cl_bench.consolidation import Consolidation, ConsolidationSettings
+from cl_bench.engine.tasks import TaskData
+from cl_bench.precision import Diagonal
+from cl_bench.strategy import setting
+
+
+class L2(Consolidation):
+    """Importance 1 for every weight."""
+
+    title = "L2"
+    source = "Kirkpatrick et al. 2017 (arXiv 1612.00796), the control of fig. 2; Hsu et al. 2018"
+
+    class Settings(ConsolidationSettings):
+        """The strength alone."""
+
+        strength: float = setting(
+            0.1, "weight of the penalty", low=0, high=1e12, tune=(1e-4, 1e3), log=True
+        )
+
+    def measure(self, task: TaskData) -> Diagonal:
+        return Diagonal(torch.ones_like(self.theta), self.theta.clone())

@@ -1,0 +1,36 @@
+"""Online EWC: one running Fisher information, one anchor, the past decaying by a factor a task."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from cl_bench.consolidation import Consolidation, ConsolidationSettings
+from cl_bench.engine.tasks import TaskData
+from cl_bench.fisher import Estimator, diagonal_fisher
+from cl_bench.precision import Diagonal
+from cl_bench.strategy import setting
+
+
+class OnlineEWC(Consolidation):
+    """All past tasks in one penalty about the weights after the last."""
+
+    title = "Online EWC"
+    source = "Schwarz et al. 2018, ICML (arXiv 1805.06370), eq. 8-9"
+    precision: Diagonal | None
+    decay: Tensor
+
+    class Settings(ConsolidationSettings):
+        """Strength, decay and Fisher estimator."""
+
+        strength: float = setting(
+            100.0, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-2, 1e6), log=True
+        )
+        decay: float = setting(1.0, "factor gamma on the past's Fisher at each task", low=0, high=1)
+        fisher: Estimator = setting("exact", "estimator of the Fisher information's diagonal")
+        fisher_samples: int = setting(2000, "training images the Fisher is averaged over", low=1)
+
+    def measure(self, task: TaskData) -> Diagonal:
+        fisher = diagonal_fisher(self.learner, task, self.fisher, self.fisher_samples)
+        if self.precision is not None:
+            fisher += self.decay * self.precision.omega
+        return Diagonal(fisher, self.theta.clone())

@@ -29,8 +29,8 @@ OPTIMIZER_NUMBERS = ("learning_rate", "momentum", "beta1", "beta2", "epsilon", "
 
 _STACK_OVERHEAD = 0.7
 """Time a stack takes on top of its runs, in runs: what splitting a stack costs."""
-_FLOATS_PER_WEIGHT = 24
-"""Weights, gradients, an optimiser's and a strategy's state, with room to work."""
+_FLOATS_PER_WEIGHT = 200
+"""Weights, gradients, what optimiser and strategy keep, and 150 snapshots of an exploration."""
 
 GetBenchmark = Callable[[BenchmarkConfig], "Benchmark"]
 

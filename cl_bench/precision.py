@@ -136,8 +136,8 @@ class LowRank(Precision):
         # The small matrix is formed in float64: it is 1 + something positive to that precision.
         if self.diagonal is not None:
             self.diagonal.prepare(rate)
-        self._root = (rate * self.scale).clamp(max=LARGEST).sqrt().unsqueeze(-1)
-        scaled = self._root * self.directions
+        self._root = (rate * self.scale).clamp(max=LARGEST).sqrt()
+        scaled = self._root.unsqueeze(-1) * self.directions
         self._damped = scaled
         if self.diagonal is not None:
             self._damped = scaled / (1 + (rate * self.diagonal.omega).clamp(max=LARGEST))[:, None]
@@ -150,9 +150,9 @@ class LowRank(Precision):
     def pull(self, theta: Tensor) -> None:
         if self.diagonal is not None:
             self.diagonal.pull(theta)
-        gap = self._root * (_project(self.directions, theta) - self.target).unsqueeze(-1)
-        push = torch.bmm(self._inverse, gap)
-        theta -= torch.bmm(push.transpose(1, 2), self._damped).squeeze(1)
+        gap = (self._root * (_project(self.directions, theta) - self.target)).unsqueeze(1)
+        push = torch.bmm(gap, self._inverse.transpose(1, 2))
+        theta -= torch.bmm(push, self._damped).squeeze(1)
 
     def gradient(self, theta: Tensor) -> Tensor:
         gap = self.scale * (_project(self.directions, theta) - self.target)
@@ -188,7 +188,7 @@ class LowRank(Precision):
             values, vectors = torch.linalg.eigh(gram)
         values = values[:, -rank:].clamp(min=1e-12).to(scaled.dtype)
         mix = vectors[:, :, -rank:].to(scaled.dtype).transpose(1, 2) / values.sqrt().unsqueeze(-1)
-        target = torch.bmm(mix, (root * self.target).unsqueeze(-1)).squeeze(-1)
+        target = torch.bmm((root * self.target).unsqueeze(1), mix.transpose(1, 2)).squeeze(1)
         return LowRank(torch.bmm(mix, scaled), values, target, self.diagonal)
 
     def state(self) -> dict[str, Tensor]:
@@ -203,7 +203,8 @@ class LowRank(Precision):
 
 def _project(directions: Tensor, theta: Tensor) -> Tensor:
     """Return the coordinates [R, k] of theta [R, D] along directions [R, k, D]."""
-    return torch.bmm(directions, theta.unsqueeze(-1)).squeeze(-1)
+    # A row times a matrix: as a matrix times a column, one run alone takes another kernel.
+    return torch.bmm(theta.unsqueeze(1), directions.transpose(1, 2)).squeeze(1)
 
 
 class LayerBlocks:

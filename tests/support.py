@@ -90,7 +90,7 @@ def make_record(
     first = [1 / OUTPUTS] * tasks if initial is None else list(initial)
     shown = matrix if agnostic is None else agnostic
     run = make_config(strategy, seed, tasks, settings=settings, code=code, **config)
-    rng = numpy_generator("test record", strategy, seed)
+    rng = numpy_generator("test record", run.run_id)
     weights = {
         "layers.0.weight": rng.normal(size=(4, 3)).astype(np.float32),
         "layers.0.bias": np.zeros(4, dtype=np.float32),

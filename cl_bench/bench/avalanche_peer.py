@@ -8,7 +8,6 @@ with their usual data loader. Nothing of Avalanche is replaced; a plug-in reads 
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cl_bench.bench.workload import INPUTS, LEARNING_RATE, OUTPUTS, Shape
+from cl_bench.benchmarks.permuted import Permuted
+
 if TYPE_CHECKING:
     from avalanche.benchmarks import NCScenario
-
-N_CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class TensorImages(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
     def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
         side = int(images.shape[1] ** 0.5)
-        self.data = torch.from_numpy(np.ascontiguousarray(images)).view(-1, side, side)
-        self.targets = torch.from_numpy(np.ascontiguousarray(labels))
+        self.data = torch.from_numpy(np.array(images)).view(-1, side, side)
+        self.targets = torch.from_numpy(np.array(labels))
 
     def __len__(self) -> int:
         return len(self.data)
@@ -54,11 +54,39 @@ class TensorImages(torch.utils.data.Dataset[tuple[Tensor, int]]):
         return self.data[index].float().unsqueeze(0) / 255.0, int(self.targets[index])
 
 
-def make_stream(tasks: Sequence[PeerTask]) -> NCScenario:
+def peer_tasks(benchmark: Permuted, seed: int, train_samples: Sequence[int]) -> list[PeerTask]:
+    """Return the first tasks of a benchmark for the peer, with the pixels put back in order.
+
+    Args:
+        benchmark: permuted images.
+        seed: whose stream.
+        train_samples: the training images of each task, the first so many of the benchmark's.
+    """
+    tasks = []
+    for task, count in enumerate(train_samples):
+        permutation = benchmark.permutation(seed, task)
+        back = np.argsort(permutation)
+        train = benchmark.examples(seed, task, "train")
+        test = benchmark.examples(seed, task, "test")
+        tasks.append(
+            PeerTask(
+                train.images[:count, back],
+                train.labels[:count],
+                test.images[:, back],
+                test.labels,
+                permutation,
+            )
+        )
+    return tasks
+
+
+def make_stream(tasks: Sequence[PeerTask], *, normalise: bool = True) -> NCScenario:
     """Return the tasks as Avalanche's `PermutedMNIST` makes them.
 
-    Its default transform (a normalisation of each image) is left out, since ours has none: this
-    saves the peer work.
+    Args:
+        tasks: the data.
+        normalise: its default transform, a normalisation of each image as it is read. Without it
+            the network is given just what ours is, and the peer is saved that work.
     """
     from avalanche.benchmarks import nc_benchmark
     from avalanche.benchmarks.classic.cmnist import PixelsPermutation
@@ -67,6 +95,9 @@ def make_stream(tasks: Sequence[PeerTask]) -> NCScenario:
         _make_taskaware_classification_dataset,
         make_avalanche_dataset,
     )
+    from torchvision.transforms import Compose, Normalize
+
+    transform = Compose([Normalize((0.1307,), (0.3081,))]) if normalise else None
 
     def permuted(images: np.ndarray, labels: np.ndarray, permutation: np.ndarray) -> Any:
         indices = torch.from_numpy(permutation).type(torch.int64)
@@ -83,63 +114,60 @@ def make_stream(tasks: Sequence[PeerTask]) -> NCScenario:
         shuffle=False,
         class_ids_from_zero_in_each_exp=True,
         one_dataset_per_exp=True,
-        train_transform=None,
-        eval_transform=None,
+        train_transform=transform,
+        eval_transform=transform,
     )
 
 
-def make_network(hidden: Sequence[int], inputs: int = 784, outputs: int = N_CLASSES) -> nn.Module:
+def make_network(hidden: Sequence[int]) -> nn.Module:
     """Return the ReLU network with these hidden widths, as a user of torch writes it."""
-    widths = [inputs, *hidden, outputs]
     layers: list[nn.Module] = [nn.Flatten()]
-    for fan_in, fan_out in zip(widths[:-2], widths[1:-1], strict=True):
-        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
+    width = INPUTS
+    for wide in hidden:
+        layers += [nn.Linear(width, wide), nn.ReLU()]
+        width = wide
+    return nn.Sequential(*layers, nn.Linear(width, OUTPUTS))
 
 
 class AvalanchePeer:
-    """One of Avalanche's strategies on a stream, with a clock at both ends of each epoch.
+    """One of Avalanche's strategies on a stream, trained by plain SGD.
 
     Args:
         stream: what `make_stream` returned.
         strategy: "naive" or "ewc" (mode `separate`: an anchor and a Fisher information a task).
-        hidden: widths of the hidden layers.
-        batch_size: minibatch of training and of EWC's importances.
-        learning_rate: of plain SGD.
+        shape: network and minibatch; EWC's importances use this minibatch too.
         strength: EWC's factor of the penalty.
         eval_batch_size: minibatch of evaluation.
-        network: trained in place of a fresh one.
     """
 
     def __init__(
         self,
         stream: NCScenario,
-        *,
         strategy: str,
-        hidden: Sequence[int],
-        batch_size: int,
-        learning_rate: float,
+        shape: Shape,
+        *,
         strength: float = 1.0,
-        eval_batch_size: int = 1000,
-        network: nn.Module | None = None,
+        eval_batch_size: int = 500,
     ) -> None:
         from avalanche.evaluation.metrics import accuracy_metrics
+        from avalanche.logging import BaseLogger
         from avalanche.training import EWC, Naive
         from avalanche.training.plugins import EvaluationPlugin
 
         self.stream = stream
-        self.network = make_network(hidden) if network is None else network
+        self.network = make_network(shape.hidden)
         self._clock = _clock_plugin()
         shared: dict[str, Any] = {
             "model": self.network,
-            "optimizer": torch.optim.SGD(self.network.parameters(), lr=learning_rate),
+            "optimizer": torch.optim.SGD(self.network.parameters(), lr=LEARNING_RATE),
             "criterion": nn.CrossEntropyLoss(),
-            "train_mb_size": batch_size,
+            "train_mb_size": shape.batch_size,
             "train_epochs": 1,
             "eval_mb_size": eval_batch_size,
             "device": "cpu",
             "plugins": [self._clock],
-            "evaluator": EvaluationPlugin(accuracy_metrics(experience=True), loggers=[]),
+            # A logger that writes nothing: without any, Avalanche warns at each construction.
+            "evaluator": EvaluationPlugin(accuracy_metrics(experience=True), loggers=[BaseLogger()]),
         }
         if strategy == "naive":
             self.strategy = Naive(**shared)
@@ -154,19 +182,15 @@ class AvalanchePeer:
         What EWC does after the last minibatch (the Fisher information) is not counted.
         """
         experience = self.stream.train_stream[task]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self.strategy.train(experience, eval_streams=[], num_workers=0, shuffle=shuffle)
+        self.strategy.train(experience, eval_streams=[], num_workers=0, shuffle=shuffle)
         return self._clock.seconds
 
     def evaluate(self, task: int) -> tuple[float, float]:
         """Evaluate the test set of a task; return the seconds taken and the accuracy."""
         experience = self.stream.test_stream[task]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            start = time.perf_counter()
-            found = self.strategy.eval([experience], num_workers=0)
-            seconds = time.perf_counter() - start
+        start = time.perf_counter()
+        found = self.strategy.eval([experience], num_workers=0)
+        seconds = time.perf_counter() - start
         name = f"/Exp{task:03d}"
         return seconds, float(next(v for k, v in found.items() if k.endswith(name)))
 
@@ -175,7 +199,7 @@ def _clock_plugin() -> Any:
     """Return a plug-in of Avalanche whose `seconds` is the time of the last training epoch."""
     from avalanche.training.plugins import SupervisedPlugin
 
-    class EpochClock(SupervisedPlugin):  # type: ignore[misc, type-arg]
+    class EpochClock(SupervisedPlugin):
         seconds = 0.0
 
         def before_training_epoch(self, strategy: Any, *args: Any, **kwargs: Any) -> None:

@@ -1,6 +1,6 @@
 """What all benchmarks on image datasets share: which images a task has, and a stream's identity.
 
-A family of benchmarks adds what a task is (`rows`, `transform`, `labels`, `definition`).
+A family of benchmarks adds what a task is: `task_rows`, `transform`, `output_of`, `definition`.
 """
 
 from __future__ import annotations

@@ -6,13 +6,13 @@ that `--help` and `list` answer at once.
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from cl_bench.cli.bench import bench
 from cl_bench.cli.compare import compare
 from cl_bench.cli.data import data
 from cl_bench.cli.listing import list_
@@ -29,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Continual learning, measured: run strategies on task sequences and compare what they forget.",
+    help="Continual learning, measured: run strategies on task sequences, compare what they forget.",
 )
 
 
@@ -57,7 +57,9 @@ app.command()(show)
 app.command("list")(list_)
 app.command()(data)
 app.command()(wandb)
-app.command()(bench)
+if importlib.util.find_spec("cl_bench.cli.bench"):
+    from cl_bench.cli.bench import bench
+    app.command()(bench)
 
 
 def run_app(arguments: Sequence[str] | None = None) -> int:

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class Format(StrEnum):
-    """How a table is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
+from cl_bench.cli.output import Format, FormatOption, emit
 
 
 def data(
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder to search first (else CL_BENCH_DATA, ./data, …).")
     ] = None,
-    format: Annotated[Format, typer.Option(help="How the table is printed.")] = Format.TABLE,
+    format: FormatOption = Format.TABLE,
     download: Annotated[
         bool, typer.Option("--download/--no-download", help="Fetch what is missing.")
     ] = False,
 ) -> None:
     """Show which datasets were found, where, and whether their checksums are right."""
-    from cl_bench.cli.output import emit
     from cl_bench.data import report
 
-    emit(report(data_dir, download), format.value, "datasets")
+    emit(report(data_dir, download), format, "datasets")

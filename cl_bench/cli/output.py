@@ -101,7 +101,9 @@ def _print_table(rows: Sequence[Row], title: str) -> None:
     if not rows:
         console.print(f"{title}: none" if title else "none")
         return
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold")
+    table = Table(
+        box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold"
+    )
     columns = _columns(rows)
     for column in columns:
         values = [_plain(row.get(column)) for row in rows]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gzip
 import os
+import queue
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +19,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 from cl_bench.data import idx
 from cl_bench.data.catalogue import Published
@@ -83,6 +86,8 @@ def _first_answer(addresses: list[str], md5: str, deadline: float) -> bytes:
             return compressed
         except UserError as error:
             faults.append(str(error).removesuffix("; replace the file"))
+        except urllib.error.HTTPError as error:
+            faults.append(f"{address}: {error}")
         except urllib.error.URLError as error:
             faults.append(f"{address}: {error.reason}")
         except (OSError, EOFError, ValueError, zlib.error, HTTPException) as error:
@@ -94,10 +99,8 @@ def _get(address: str, deadline: float) -> bytes:
     parts: list[bytes] = []
     size = 0
     left = min(CONNECT_SECONDS, deadline - time.monotonic())
-    if left <= 0:
-        raise TimeoutError(f"the download took longer than {TOTAL_SECONDS:.0f} s")
-    with urllib.request.urlopen(address, timeout=left) as answer:
-        while part := answer.read(_CHUNK):
+    with _open(address, left) as answer:
+        while part := answer.read1(_CHUNK):
             parts.append(part)
             size += len(part)
             if time.monotonic() > deadline:
@@ -105,6 +108,32 @@ def _get(address: str, deadline: float) -> bytes:
             if size > _LARGEST:
                 raise ValueError(f"more than {_LARGEST >> 20} MiB: not the dataset's file")
     return b"".join(parts)
+
+
+def _open(address: str, seconds: float) -> Any:
+    """Return the answer of a server, waiting for it no longer than so many seconds in all.
+
+    The time limit of urllib holds for each of a server's network addresses and not for
+    the look-up of its name, so behind some firewalls it never ends: hence the thread.
+    """
+    outcomes: queue.Queue[Any] = queue.Queue()
+
+    def ask() -> None:
+        try:
+            outcomes.put(urllib.request.urlopen(address, timeout=seconds))
+        except Exception as error:
+            outcomes.put(error)
+
+    if seconds <= 0:
+        raise TimeoutError(f"the download took longer than {TOTAL_SECONDS:.0f} s")
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        outcome = outcomes.get(timeout=seconds + 1)
+    except queue.Empty:
+        raise TimeoutError("timed out") from None
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cl_bench.data.loading import load_found
-from cl_bench.data.search import names, resolve
+from cl_bench.data.search import NotAvailableError, given_folders, names, resolve
 from cl_bench.errors import UserError
 
 
@@ -21,6 +21,7 @@ def report(data_dir: Path | None = None, download: bool = False) -> list[dict[st
     Raises:
         UserError: a folder that was given does not exist.
     """
+    given_folders(data_dir)
     return [_row(name, data_dir, download) for name in names()]
 
 
@@ -36,7 +37,12 @@ def _row(name: str, data_dir: Path | None, download: bool) -> dict[str, object]:
         "checksum": "",
         "note": "",
     }
-    found = resolve(name, data_dir, download)
+    try:
+        found = resolve(name, data_dir, download)
+    except NotAvailableError as error:
+        return row | {"note": str(error)}
+    except UserError as error:
+        return row | {"status": "damaged", "note": str(error)}
     if found.name != name:
         return row | {"note": found.notice or ""}
     row |= {

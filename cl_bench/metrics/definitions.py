@@ -70,7 +70,7 @@ def backward_transfer(run: Evaluations) -> float:
 
 
 def forward_transfer(run: Evaluations) -> float:
-    """Return the mean over j > 0 of a[j-1, j] less the untrained accuracy; NaN for a single task."""
+    """Return the mean over j > 0 of a[j-1, j] less the untrained accuracy; NaN for one task."""
     return _mean(np.diag(run.matrix, k=1) - run.initial[1:])
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from cl_bench.results.files import COLUMNS
 from cl_bench.results.store import RunStore, StoredRun
 
 Table = Literal["accuracy", "curve", "predictions", "metrics", "runs"]
+Part = TypeVar("Part")
 
 RUN_COLUMNS = (
     "run_id",
@@ -46,7 +47,7 @@ def load(path: Path | str, table: Table = "accuracy") -> pd.DataFrame:
             - `accuracy`: a row for each (run, after_task, task) that was evaluated; after_task
               -1 is the untrained network;
             - `curve`: a row for each evaluation during training;
-            - `predictions`: confusion counts after the last task;
+            - `predictions`: confusion counts after the last task, `label` named `target`;
             - `metrics`: a row a run, a column for each metric;
             - `runs`: a row a run, with the config, data, cost and provenance flattened into
               columns such as `training.batch_size` and `strategy.settings.strength`.
@@ -72,16 +73,10 @@ def load_with_warnings(
     if table == "runs":
         rows = [_flat_row(run) for run in runs]
         return _frame(runs, rows, []), problems
-    kept, parts = [], []
-    references = _References(runs)
-    for run in runs:
-        try:
-            parts.append(_metrics(run, references) if table == "metrics" else run.table(table))
-            kept.append(run)
-        except UserError as error:
-            problems.append(f"skipped: {error}")
     if table == "metrics":
-        return _frame(kept, parts, names()), problems
+        kept, rows = _readable(runs, _Figures(runs), problems)
+        return _frame(kept, rows, names()), problems
+    kept, parts = _readable(runs, lambda run: run.table(table), problems)
     return _long_frame(kept, parts, table), problems
 
 
@@ -106,6 +101,20 @@ def labels(runs: Iterable[StoredRun]) -> dict[str, str]:
     return result
 
 
+def _readable(
+    runs: list[StoredRun], read: Callable[[StoredRun], Part], problems: list[str]
+) -> tuple[list[StoredRun], list[Part]]:
+    """Return the runs that could be read and what was read; note the others in `problems`."""
+    kept, parts = [], []
+    for run in runs:
+        try:
+            parts.append(read(run))
+            kept.append(run)
+        except UserError as error:
+            problems.append(f"skipped: {error}")
+    return kept, parts
+
+
 def _differing(members: list[dict[str, Number]]) -> list[str]:
     keys = dict.fromkeys(key for settings in members for key in settings)
     return [key for key in keys if len({repr(settings.get(key)) for settings in members}) > 1]
@@ -125,11 +134,12 @@ def _frame(runs: list[StoredRun], rows: list[dict[str, Any]], columns: list[str]
 
 def _long_frame(runs: list[StoredRun], parts: list[pd.DataFrame], table: str) -> pd.DataFrame:
     """Return the runs' tables, one under the other, after the columns that name the run."""
+    columns = [*RUN_COLUMNS, *("target" if c == "label" else c for c in COLUMNS[table])]
     if not runs:
-        return pd.DataFrame(columns=[*RUN_COLUMNS, *COLUMNS[table]])
+        return pd.DataFrame(columns=columns)
     run_of_row = np.repeat(np.arange(len(runs)), [len(part) for part in parts])
     which = pd.DataFrame(_identities(runs)).take(run_of_row).reset_index(drop=True)
-    return pd.concat([which, pd.concat(parts, ignore_index=True)], axis=1)
+    return pd.concat([which, pd.concat(parts, ignore_index=True)], axis=1).set_axis(columns, axis=1)
 
 
 def _identities(runs: list[StoredRun]) -> list[dict[str, Any]]:
@@ -150,12 +160,8 @@ def _identities(runs: list[StoredRun]) -> list[dict[str, Any]]:
     ]
 
 
-def _metrics(run: StoredRun, references: _References) -> dict[str, float]:
-    return figures(evaluations(run.table("accuracy"), run.table("curve"), references.of(run)))
-
-
-class _References:
-    """The joint runs among the loaded ones: what intransigence is measured against."""
+class _Figures:
+    """Computes a run's metrics; finds the joint run that its intransigence is measured against."""
 
     def __init__(self, runs: list[StoredRun]) -> None:
         self._joint: dict[tuple[str, int], list[StoredRun]] = defaultdict(list)
@@ -164,21 +170,25 @@ class _References:
                 self._joint[self._key(run)].append(run)
         self._known: dict[tuple[str, int], Array | None] = {}
 
-    def of(self, run: StoredRun) -> Array | None:
-        """Return the diagonal of the joint run's matrix; None where there is not exactly one."""
+    def __call__(self, run: StoredRun) -> dict[str, float]:
         key = self._key(run)
         if key not in self._known:
-            joint = self._joint[key]
-            try:
-                unique = len(joint) == 1
-                self._known[key] = np.diag(matrix(joint[0].table("accuracy"))[0]) if unique else None
-            except UserError:  # it is reported where it is loaded itself
-                self._known[key] = None
-        return self._known[key]
+            self._known[key] = self._reference(self._joint[key])
+        return figures(evaluations(run.table("accuracy"), run.table("curve"), self._known[key]))
 
     @staticmethod
     def _key(run: StoredRun) -> tuple[str, int]:
         return run.content["protocol_id"], run.config.seed
+
+    @staticmethod
+    def _reference(joint: list[StoredRun]) -> Array | None:
+        """Return the diagonal of the joint run's matrix; None where there is not exactly one."""
+        if len(joint) != 1:
+            return None
+        try:
+            return np.diag(matrix(joint[0].table("accuracy"))[0])
+        except UserError:  # it is reported where it is loaded itself
+            return None
 
 
 def _flat_row(run: StoredRun) -> dict[str, Any]:

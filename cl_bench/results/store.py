@@ -33,7 +33,8 @@ Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
 UPGRADES: dict[int, Upgrade] = {}
 """Schema version to the function that turns the content of a record.json of that version into
-the next version's; written together with each change of `SCHEMA_VERSION`."""
+the next version's; written together with each change of `SCHEMA_VERSION`. It keeps run_id,
+group_id and protocol_id as they were, unless runs of both versions may be compared."""
 
 HEADER = "record.json"
 WEIGHTS = "weights.safetensors"
@@ -99,7 +100,7 @@ class RunStore:
 
     def directory(self, config: RunConfig) -> Path:
         """Return where the run of this config is kept."""
-        strategy = re.sub(r"[^A-Za-z0-9_.-]", "_", config.strategy.name).lstrip(".") or "_"
+        strategy = re.sub(r"[^A-Za-z0-9_.-]", "_", config.strategy.name).lstrip(".")[:80] or "_"
         return self.root / f"{strategy}-s{config.seed}-{config.run_id}"
 
     def exists(self, config: RunConfig) -> bool:

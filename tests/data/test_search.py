@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cl_bench.cli.data import data
+from cl_bench.cli.output import Format
 from cl_bench.data import load, report, resolve
 from cl_bench.errors import UserError
 
@@ -114,3 +117,13 @@ def test_loading_and_listing_import_no_torch() -> None:
         "assert not {'torch', 'torchvision', 'mlxtend'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_the_command_prints_the_report(
+    tmp_path: Path, write_files: Writer, bare_machine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_files(tmp_path / "MNIST" / "raw")
+    data(tmp_path, Format.JSON)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == report(tmp_path)
+    assert {row["dataset"]: row["status"] for row in printed}["mnist"] == "ok"

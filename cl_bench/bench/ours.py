@@ -1,0 +1,142 @@
+"""This suite's side of the timings: a stack of runs, brought to its second task and timed there."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+
+from cl_bench import benchmarks, registry
+from cl_bench.bench.workload import LEARNING_RATE, TASK, Shape
+from cl_bench.benchmarks.base import Benchmark
+from cl_bench.config import (
+    BenchmarkConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    Protocol,
+    RunConfig,
+    TrainingConfig,
+)
+from cl_bench.engine import train_stack
+from cl_bench.engine.evaluation import Evaluator
+from cl_bench.engine.learner import Learner
+from cl_bench.engine.networks import build_network
+from cl_bench.engine.tasks import Streams, TaskData
+from cl_bench.plan import runs_of
+
+CPU = torch.device("cpu")
+FIRST_TASK_STEPS = 50
+"""Steps on the first task before the second is timed; how well it was learnt changes no rate."""
+
+
+class OurTasks:
+    """The data of a stack, made once and shared by everything that is timed on it.
+
+    Args:
+        benchmark: permuted images with two tasks.
+        runs: runs of the stack, each with a seed (so a permutation) of its own.
+    """
+
+    def __init__(self, benchmark: Benchmark, runs: int) -> None:
+        self.benchmark = benchmark
+        self.runs = runs
+        self.streams = Streams(benchmark, range(runs), CPU)
+        self.first = TaskData(self.streams, 0)
+        start = time.perf_counter()
+        self.timed = TaskData(self.streams, TASK)
+        self.seconds = time.perf_counter() - start
+        """What making the timed task's data took, for all runs: Avalanche permutes as it trains."""
+
+
+class OurSide:
+    """One strategy on a stack, trained on a first task so that its penalty acts on the second."""
+
+    def __init__(self, tasks: OurTasks, strategy: str, shape: Shape) -> None:
+        self.tasks = tasks
+        self.shape = shape
+        benchmark = tasks.benchmark
+        configs = _configs(benchmark, strategy, shape, tasks.runs)
+        network = build_network(configs[0].network, benchmark.input_shape, benchmark.n_outputs)
+        self.learner = Learner(network, configs, benchmark.scenario, CPU)
+        strategy_class = registry.load(strategy)
+        settings = self.learner.settings_of(strategy_class, configs)
+        self.strategy = strategy_class(self.learner, settings)
+        self.evaluator = Evaluator(tasks.streams, "test")
+        with torch.no_grad():
+            self.strategy.begin_task(tasks.first)
+            for batch in tasks.first.minibatches(shape.batch_size, FIRST_TASK_STEPS):
+                self.learner.step(self.strategy, batch)
+            self.strategy.end_task(tasks.first)
+            self.strategy.begin_task(tasks.timed)
+
+    def train(self, images: int) -> float:
+        """Train on the second task; return images a second, all runs together.
+
+        The task's preparation is counted at its share of an epoch.
+
+        Args:
+            images: about how many to train on, all runs together.
+        """
+        steps = max(1, images // (self.shape.batch_size * self.tasks.runs))
+        with torch.no_grad():
+            start = time.perf_counter()
+            for batch in self.tasks.timed.minibatches(self.shape.batch_size, steps):
+                self.learner.step(self.strategy, batch)
+            seconds = time.perf_counter() - start
+        each = steps * self.shape.batch_size
+        seconds += self.tasks.seconds * each / self.tasks.timed.epoch_samples
+        return each * self.tasks.runs / seconds
+
+    def evaluate(self) -> float:
+        """Evaluate the second task's test set; return images a second, all runs together.
+
+        The test images are at hand, permuted, as in every evaluation of a run but the first.
+        """
+        return self._evaluate(self.evaluator)
+
+    def evaluate_first(self) -> float:
+        """Do the same with the permutation of the test images counted."""
+        return self._evaluate(Evaluator(self.tasks.streams, "test"))
+
+    def _evaluate(self, evaluator: Evaluator) -> float:
+        with torch.no_grad():
+            start = time.perf_counter()
+            found = evaluator.evaluate(self.strategy, TASK, TASK)
+            seconds = time.perf_counter() - start
+        return sum(found.samples) / seconds
+
+
+def make_benchmark(
+    data_dir: Path | None, train_samples: int | None = None, test_samples: int | None = None
+) -> Benchmark:
+    """Return permuted MNIST with two tasks, of all images or of so many."""
+    config = BenchmarkConfig(tasks=2, train_samples=train_samples, test_samples=test_samples)
+    return benchmarks.get(config, data_dir)
+
+
+def _configs(benchmark: Benchmark, strategy: str, shape: Shape, runs: int) -> list[RunConfig]:
+    protocol = Protocol(
+        benchmark=benchmark.config,
+        network=NetworkConfig(hidden=shape.hidden),
+        optimizer=OptimizerConfig(learning_rate=LEARNING_RATE),
+        training=TrainingConfig(batch_size=shape.batch_size),
+        strategies={strategy: {}},
+        seeds=runs,
+    )
+    return runs_of(protocol, benchmark)
+
+
+def whole_run_rate(
+    benchmark: Benchmark, strategy: str, shape: Shape, runs: int, data_dir: Path | None
+) -> float:
+    """Train a stack through both tasks; return images a second, all runs together.
+
+    Everything but evaluation is counted (training, penalties, what is measured at a task's end),
+    and so is every image whose gradient was taken, those of exploration steps too.
+    """
+    configs = _configs(benchmark, strategy, shape, runs)
+    records = train_stack(configs, device="cpu", threads=1, data_dir=data_dir)
+    images = sum(record.cost["samples_seen"] for record in records)
+    phases = [record.cost["seconds"] for record in records]
+    return images / sum(sum(p.values()) - p.get("evaluate", 0.0) for p in phases)

@@ -1,0 +1,224 @@
+"""`cl_bench run`: train strategies on a task sequence, keep the records, show what they forget."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cl_bench.cli.output import Format, FormatOption, emit_many, remark
+from cl_bench.errors import UserError
+from cl_bench.tracking.mode import Mode
+
+if TYPE_CHECKING:
+    from cl_bench.config import RunConfig
+    from cl_bench.execution import Outcome, Work
+    from cl_bench.plan import Plan, Stack
+    from cl_bench.protocol import Protocol
+    from cl_bench.tracking.sink import Sink
+
+
+class Device(StrEnum):
+    """Where a plan is trained."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+def run(
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(help="Names or ./files.py, separated by commas; may be repeated."),
+    ] = None,
+    benchmark: Annotated[str | None, typer.Option(help="See `list benchmarks`.")] = None,
+    tasks: Annotated[int | None, typer.Option(help="Number of tasks.")] = None,
+    scenario: Annotated[str | None, typer.Option(help="task, domain or class.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds (default 5).")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="A protocol: a name of `list configs` or a YAML file.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Such as training.epochs=2 or ewc.strength=[10,100] (a grid); may be repeated.",
+        ),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="auto is cuda where there is one.")] = Device.AUTO,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes (default: one a core; 1 on cuda).", min=1)
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads of each process.", min=1)] = 1,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder to search for data first.")] = None,
+    download: Annotated[
+        bool, typer.Option("--download/--no-download", help="Fetch data that are missing.")
+    ] = True,
+    out: Annotated[Path, typer.Option(help="Folder for the records.")] = Path("runs"),
+    wandb: Annotated[
+        str, typer.Option(help="auto (online where there is a key), online, offline or off.")
+    ] = "auto",
+    format: FormatOption = Format.TABLE,
+    picture: Annotated[
+        bool, typer.Option("--picture/--no-picture", help="Draw OUT/forgetting.svg.")
+    ] = True,
+) -> None:
+    """Train strategies and show how much they forget; runs that have a record are not run again."""
+    from cl_bench import protocol
+
+    names = [name for text in strategy or [] for name in text.split(",") if name]
+    protocols = protocol.read(
+        config,
+        strategies=names,
+        options={
+            "benchmark.name": benchmark,
+            "benchmark.tasks": tasks,
+            "benchmark.scenario": scenario,
+            "seeds": seeds,
+        },
+        assignments=set_ or [],
+    )
+    mode = _mode(wandb)
+    if data_dir is not None and not data_dir.is_dir():
+        raise UserError(f"--data-dir {data_dir}: there is no such folder")
+    work, workers = _work(out, device, threads, data_dir, workers)
+    plan = _plan(protocols, work, workers, download)
+    outcome = _carry_out(plan, work, workers, mode)
+    _show(plan, out, format, picture)
+    if outcome.failures:
+        runs = sum(len(failure.stack.configs) for failure in outcome.failures)
+        remark(f"{runs} runs failed; {_resume()}")
+        raise typer.Exit(1)
+
+
+def _mode(text: str) -> Mode:
+    from cl_bench.errors import unknown
+
+    names = {"off": Mode.DISABLED, **{mode.value: mode for mode in Mode}}
+    if text not in names:
+        raise unknown("W&B mode", text, names)
+    return names[text]
+
+
+def _work(
+    out: Path, device: Device, threads: int, data_dir: Path | None, workers: int | None
+) -> tuple[Work, int]:
+    """Return what all stacks share and the number of workers, having checked both."""
+    from cl_bench import registry
+    from cl_bench.engine import pick_device
+    from cl_bench.execution import Work
+    from cl_bench.results.store import RunStore
+
+    chosen = pick_device(device.value).type
+    RunStore(out).check_writable()
+    work = Work(out, chosen, threads, data_dir, tuple(registry.added_files()))
+    return work, workers or (1 if chosen == "cuda" else _cores())
+
+
+def _cores() -> int:
+    """Return the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _plan(protocols: Sequence[Protocol], work: Work, workers: int, download: bool) -> Plan:
+    from cl_bench import benchmarks
+    from cl_bench.plan import make_plan
+    from cl_bench.results.store import RunStore
+
+    plan = make_plan(
+        protocols,
+        lambda config: benchmarks.get(config, data_dir=work.data_dir, download=download),
+        workers=workers,
+        is_stored=RunStore(work.out).exists,
+    )
+    for notice in plan.notices:
+        remark(notice)
+    stored, todo = len(plan.stored), len(plan.configs) - len(plan.stored)
+    kept = f"; {stored} are in {work.out} already" if stored else ""
+    stacks = f" in {len(plan.stacks)} stacks" if len(plan.stacks) > 1 else ""
+    busy = min(workers, len(plan.stacks))
+    remark(
+        f"{todo} runs to train{stacks} on {busy} {work.device} workers{kept}"
+        if todo
+        else f"nothing to train: all {stored} runs are in {work.out} already"
+    )
+    return plan
+
+
+def _carry_out(plan: Plan, work: Work, workers: int, mode: Mode) -> Outcome:
+    from cl_bench.execution import Interrupted, Outcome, PlanProgress, execute
+    from cl_bench.tracking.sink import Sink
+
+    with Sink(mode, directory=work.out, say=remark) as sink:
+        if mode != Mode.DISABLED:
+            remark(sink.describe())
+        _send(sink, plan.stored, work.out)
+        if not plan.stacks:
+            return Outcome()
+
+        def on_finished(stack: Stack) -> None:
+            _send(sink, stack.configs, work.out)
+
+        progress = PlanProgress(plan.stacks, on_finished=on_finished)
+        try:
+            with progress:
+                return execute(plan.stacks, work, workers=workers, watcher=progress)
+        except Interrupted as stopped:
+            kept = progress.runs_done + len(plan.stored)
+            remark(f"stopped; {kept} of {len(plan.configs)} runs are kept; {_resume()}")
+            raise typer.Exit(128 + stopped.signal_number) from None
+
+
+def _send(sink: Sink, configs: Sequence[RunConfig], out: Path) -> None:
+    """Send stored runs to W&B, unless they are there; a sink never fails a run."""
+    from cl_bench.results.store import RunStore
+
+    if sink.mode == Mode.DISABLED:
+        return
+    store = RunStore(out)
+    for config in configs:
+        if not sink.sent_before(config.run_id):
+            sink.send(store.read(store.directory(config)))
+
+
+def _show(plan: Plan, out: Path, format: Format, picture: bool) -> None:
+    """Print what came of the plan's runs, draw the picture, and say what to type next."""
+    from cl_bench.report import tables
+
+    wanted = {config.run_id for config in plan.configs}
+    runs = tables.select(out, run_ids=wanted)
+    if not runs:
+        return
+    found = {"results": tables.results(runs, people=format is Format.TABLE)}
+    if runs.groups > 1:
+        for metric in ("average_accuracy", "forgetting"):
+            rows = tables.differences(runs, metric, people=format is Format.TABLE)
+            found[f"paired differences in {metric.replace('_', ' ')}"] = rows
+    emit_many(found, format)
+    if picture and runs.protocols == 1:
+        from cl_bench.report.curves import draw
+
+        path = out / "forgetting.svg"
+        draw(runs.accuracy, path)
+        remark(f"picture: {path}")
+    elif picture:
+        remark("no picture: these runs are of several protocols")
+    remark(f"next: {_next(runs.groups, out)}")
+
+
+def _next(groups: int, out: Path) -> str:
+    where = "" if out == Path("runs") else f" --out {shlex.quote(str(out))}"
+    if groups > 1:
+        return f"python -m cl_bench compare{where}"
+    return f"python -m cl_bench run --strategy ewc,naive{where}  # and compare"
+
+
+def _resume() -> str:
+    return f"resume with: python -m cl_bench {shlex.join(sys.argv[1:])}"

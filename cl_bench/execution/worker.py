@@ -1,0 +1,96 @@
+"""What a worker process does: train the stacks it is sent, store their records, report.
+
+It talks to its parent through one pipe, and ends when the parent is gone, so that nothing
+is left running behind a killed command.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from cl_bench.config import RunConfig
+from cl_bench.errors import UserError
+
+REPORT_EVERY = 0.2
+"""Seconds between reports of progress."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is the same for every stack of a plan."""
+
+    out: Path
+    """The folder that records are written to."""
+    device: str = "cpu"
+    threads: int = 1
+    data_dir: Path | None = None
+    strategy_files: tuple[Path, ...] = ()
+    """Strategy files from outside the suite (`registry.added_files`)."""
+
+
+def train_and_store(
+    configs: Sequence[RunConfig], work: Work, on_progress: Callable[[int, int], None]
+) -> None:
+    """Train one stack and write a record of each of its runs."""
+    from cl_bench import registry
+    from cl_bench.engine import train_stack
+    from cl_bench.results.store import RunStore
+
+    for path in work.strategy_files:
+        registry.add_file(path)
+    records = train_stack(
+        configs,
+        device=work.device,
+        threads=work.threads,
+        data_dir=work.data_dir,
+        on_progress=on_progress,
+    )
+    store = RunStore(work.out)
+    for record in records:
+        store.write(record)
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """Return an error in one line, and its traceback where it is a fault of the suite."""
+    if isinstance(error, UserError):
+        return str(error), ""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}", "".join(traceback.format_exception(error))
+
+
+def serve(connection: Connection, work: Work) -> None:
+    """Train every stack that comes through the pipe; None ends it.
+
+    It sends ("progress", done, total) now and then, and for each stack in the end ("done",)
+    or ("failed", one line, traceback).
+    """
+    # Ctrl-C reaches the whole group of processes; the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    last = 0.0
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= REPORT_EVERY:
+            last = now
+            connection.send(("progress", done, total))
+
+    try:
+        while (configs := connection.recv()) is not None:
+            try:
+                train_and_store(configs, work, report)
+            except (BrokenPipeError, EOFError):
+                raise
+            except Exception as error:
+                connection.send(("failed", *explain(error)))
+            else:
+                connection.send(("done",))
+    except (BrokenPipeError, EOFError, ConnectionResetError):
+        pass  # the parent is gone; what it still wanted can be resumed

@@ -1,0 +1,138 @@
+"""Pictures of forgetting: accuracy against tasks seen, drawn from the accuracy table alone.
+
+The first panel holds every strategy's average accuracy with its interval; then one panel a
+strategy shows what becomes of each task.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cl_bench.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ENDINGS = (".svg", ".png")
+# Okabe & Ito's palette, which the colour-blind can tell apart; yellow is left out for its paleness.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX"
+COLUMNS = 3
+MOST_PANELS = 8
+"""Strategies with a panel of their own; the first panel holds them all."""
+
+
+def check_path(path: Path) -> None:
+    """Raise a `UserError` where no picture can be written to this path."""
+    if path.suffix.lower() not in ENDINGS:
+        raise UserError(f"{path}: a picture ends in {' or '.join(ENDINGS)}")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}")
+
+
+def draw(accuracy: pd.DataFrame, path: Path) -> None:
+    """Draw the forgetting curves of runs of one protocol as SVG or PNG, by the file's ending.
+
+    Args:
+        accuracy: `cl_bench.load(out)`, or rows of it.
+        path: the picture's file; it is replaced.
+
+    Raises:
+        UserError: another ending, no such folder, or the file cannot be written.
+    """
+    check_path(path)
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    seen = accuracy[(accuracy["after_task"] >= accuracy["task"])]
+    labels = _best_first(seen)
+    panels = labels[:MOST_PANELS]
+    columns = min(COLUMNS, len(panels) + 1)
+    rows = math.ceil((len(panels) + 1) / columns)
+    tasks = int(seen["task"].max()) + 1
+    style = {
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlesize": 11,
+        "axes.titlelocation": "left",
+        "axes.grid": True,
+        "grid.alpha": 0.25,
+        "font.size": 9,
+        "svg.hashsalt": "cl_bench",
+        "svg.fonttype": "none",
+    }
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
+        grid: Any = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        axes = list(grid.flat)
+        _average_panel(axes[0], seen, labels)
+        for axis, label in zip(axes[1:], panels, strict=False):
+            _task_panel(axis, seen[seen["label"] == label], label)
+        for axis in axes[len(panels) + 1 :]:
+            axis.set_visible(False)
+        step = max(1, tasks // 10)
+        for number, axis in enumerate(axes[: len(panels) + 1]):
+            axis.set_xticks(range(1, tasks + 1, step))
+            axis.set_xlim(0.8, tasks + 0.2)
+            axis.tick_params(labelbottom=True)
+            axis.set_xlabel("tasks seen")
+            if number % columns == 0:
+                axis.set_ylabel("accuracy")
+        first = seen.iloc[0]
+        seeds = seen.groupby("label")["seed"].nunique()
+        count = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()}-{seeds.max()}"
+        figure.suptitle(
+            f"{first['benchmark']}, {tasks} tasks, {first['scenario']} scenario, {count} seeds",
+            x=0.01,
+            ha="left",
+            fontsize=11,
+        )
+        try:
+            figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else {})
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _best_first(seen: pd.DataFrame) -> list[str]:
+    last = seen[seen["after_task"] == seen["after_task"].max()]
+    ranked = last.groupby("label")["accuracy"].mean().sort_values(ascending=False)
+    return [str(label) for label in ranked.index]
+
+
+def _average_panel(axis: Any, seen: pd.DataFrame, labels: list[str]) -> None:
+    from cl_bench.metrics.statistics import mean_interval
+
+    for number, label in enumerate(labels):
+        mine = seen[seen["label"] == label]
+        by_run = mine.groupby(["after_task", "run_id"])["accuracy"].mean()
+        steps = sorted(set(mine["after_task"]))
+        intervals = [mean_interval(by_run.loc[step].to_numpy()) for step in steps]
+        x = [step + 1 for step in steps]
+        colour = COLOURS[number % len(COLOURS)]
+        axis.plot(
+            x,
+            [interval.mean for interval in intervals],
+            color=colour,
+            marker=MARKERS[number % len(MARKERS)],
+            markersize=4,
+            label=label,
+        )
+        low, high = ([getattr(i, side) for i in intervals] for side in ("low", "high"))
+        axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    axis.set_title("average over tasks seen (band: 95 % interval)")
+    axis.legend(loc="best", frameon=False, fontsize=8)
+
+
+def _task_panel(axis: Any, mine: pd.DataFrame, label: str) -> None:
+    import matplotlib as mpl
+
+    tasks = sorted(set(mine["task"]))
+    shades = mpl.colormaps["cividis"].resampled(max(2, len(tasks) + 1))
+    for task in tasks:
+        curve = mine[mine["task"] == task].groupby("after_task")["accuracy"].mean()
+        x = [int(step) + 1 for step in curve.index]
+        axis.plot(x, curve.to_numpy(), color=shades(task), marker="o", markersize=3)
+    ends = f"task 1 (dark) to {len(tasks)} (light)" if len(tasks) > 1 else "task 1"
+    axis.set_title(f"{label}: {ends}")

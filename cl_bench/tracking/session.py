@@ -1,0 +1,175 @@
+"""All that touches `wandb`: which server and key it knows, and replaying one run into it.
+
+Methods raise whatever W&B raises; the sink decides what that means. wandb is imported only here,
+when first needed, and its service process is started by the first run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from cl_bench.tracking.replay import AXES, SAMPLES_SEEN, TASKS_SEEN, Replay
+
+PROJECT = "cl_bench"
+
+
+class _Complaints(list[str]):
+    """What W&B would print, kept in place of printed: where it tells of data it could not send."""
+
+    def info(self, _: str) -> None:
+        pass
+
+    def warning(self, text: str) -> None:
+        self.append(text.removeprefix("wandb: ").removeprefix("WARNING "))
+
+    def error(self, text: str) -> None:
+        self.append(text.removeprefix("wandb: ").removeprefix("ERROR "))
+
+
+class Session:
+    """A use of W&B by this process: one service process for any number of runs."""
+
+    def __init__(
+        self,
+        project: str | None,
+        entity: str | None,
+        directory: Path,
+        init_timeout: float,
+        finish_timeout: float,
+    ) -> None:
+        """Read what W&B knows (environment, its settings files); no network, no questions.
+
+        Args:
+            project: None is WANDB_PROJECT, else `cl_bench`.
+            entity: None is WANDB_ENTITY, else (online) the key's own.
+            directory: W&B's files go to its subfolder `wandb`.
+            init_timeout: seconds that opening a run online may take.
+            finish_timeout: seconds that closing a run online may take.
+        """
+        from wandb.sdk import wandb_setup
+
+        settings = wandb_setup.singleton().settings
+        self.server: str = settings.base_url
+        self.mode: str = settings.mode
+        """WANDB_MODE; "online" where nothing is said."""
+        self.project = project or settings.project or PROJECT
+        self.entity = entity or settings.entity
+        self._directory = directory
+        self._init_timeout, self._finish_timeout = init_timeout, finish_timeout
+        self._started = False
+        self._complaints = _Complaints()
+
+    def credentials(self) -> Any:
+        """Return W&B's credentials for the server, None where there are none; asks nobody."""
+        from wandb.sdk.lib import wbauth
+
+        return wbauth.authenticate_session(
+            host=self.server, source="cl_bench", prompt=False, update_session=False
+        )
+
+    def log(self, run: Replay, mode: Literal["online", "offline"]) -> Any:
+        """Replay a run into W&B and return the closed `wandb.Run`.
+
+        Raises:
+            RuntimeError: the server refused a part of the run, of which W&B merely warns.
+        """
+        import wandb
+
+        self._start()
+        self._complaints.clear()
+        logged = wandb.init(
+            id=run.run_id,
+            name=run.name,
+            group=run.group,
+            job_type=run.job_type,
+            tags=run.tags,
+            config=run.config,
+            project=self.project,
+            entity=self.entity,
+            dir=str(self._directory.absolute()),
+            mode=mode,
+            reinit="create_new",
+            settings=self._settings(),
+        )
+        try:
+            # The summary is ours alone: W&B would add the last value of every series.
+            for axis in (TASKS_SEEN, SAMPLES_SEEN):
+                logged.define_metric(axis, hidden=True, summary="none")
+            for series, axis in AXES.items():
+                logged.define_metric(series, step_metric=axis, summary="none")
+            for row in run.rows:
+                logged.log(row)
+            logged.summary.update(run.summary)
+        except BaseException:
+            with contextlib.suppress(Exception, SystemExit):
+                logged.finish(exit_code=1)
+            raise
+        logged.finish(exit_code=0)
+        for complaint in self._complaints:
+            if "fatal error" in complaint.lower():
+                raise RuntimeError(complaint)
+        return logged
+
+    def verify(self, credentials: Any) -> None:
+        """Raise where the server cannot be reached in ten seconds or refuses the credentials.
+
+        Asked before the first run: a run that fails to open online keeps its id in W&B's service,
+        where it then cannot be opened offline either (wandb 0.31).
+        """
+        self._start()
+        credentials.verify()
+
+    def close(self) -> None:
+        """End W&B's service process, unless it also serves a run that is not ours."""
+        if not self._started:
+            return
+        self._started = False
+        import wandb
+
+        if wandb.run is None:
+            wandb.teardown()
+
+    def _start(self) -> None:
+        if self._started:
+            return
+        # W&B reports its own faults to its server, in offline mode, too; a user's choice stands.
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb
+
+        if wandb.run is None:  # silence would reach a run that is not ours
+            silent = wandb.Settings(silent=True)
+            wandb.setup(silent)
+            wandb.termsetup(silent, self._complaints)
+        self._started = True
+
+    def _settings(self) -> Any:
+        """Return W&B settings that watch, print and tell as little as possible.
+
+        `resume` stays unset: W&B then replaces a run of the same id, where "allow" would append
+        the same points once more.
+        """
+        import wandb
+
+        return wandb.Settings(
+            console="off",
+            disable_code=True,
+            disable_git=True,
+            disable_job_creation=True,
+            finish_timeout=self._finish_timeout,
+            finish_timeout_raises=True,
+            host="",
+            init_timeout=self._init_timeout,
+            label_disable=True,
+            save_code=False,
+            silent=True,
+            stop_fn=lambda: None,  # a run stopped on W&B's page must not interrupt training
+            symlink=False,
+            use_dot_wandb=False,
+            x_disable_machine_info=True,
+            x_disable_meta=True,
+            x_disable_stats=True,
+            x_save_requirements=False,
+        )

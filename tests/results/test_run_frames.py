@@ -1,0 +1,165 @@
+"""`cl_bench.load`: tidy tables of all runs in a folder."""
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+import cl_bench
+from cl_bench import metrics
+from cl_bench.errors import UserError
+from cl_bench.results.frames import RUN_COLUMNS, load_with_warnings
+from cl_bench.results.store import RunStore
+from tests.support import make_record
+
+TABLES = ("accuracy", "curve", "predictions", "metrics", "runs")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return RunStore(tmp_path)
+
+
+def test_a_row_for_each_run_and_evaluation(runs):
+    records = [make_record(seed=0), make_record("naive", seed=3)]
+    for record in records:
+        runs.write(record)
+    table = cl_bench.load(runs.root)
+    assert list(table.columns[: len(RUN_COLUMNS)]) == list(RUN_COLUMNS)
+    for record in records:
+        mine = table[table.run_id == record.config.run_id].reset_index(drop=True)
+        assert mine.after_task.tolist() == record.accuracy.after_task.tolist()
+        assert mine.accuracy.tolist() == record.accuracy.accuracy.tolist()
+        assert set(mine.seed) == {record.config.seed}
+        assert set(mine.strategy) == {record.config.strategy.name}
+        assert set(mine.protocol_id) == {record.config.protocol_id}
+    assert set(table.benchmark) == {"permuted-mnist"}
+    assert set(table.scenario) == {"domain"}
+    assert str(runs.root) not in table.to_csv()
+
+
+def test_the_curve_and_the_predictions(runs):
+    record = make_record()
+    runs.write(record)
+    curve = cl_bench.load(runs.root, table="curve")
+    assert curve.accuracy.tolist() == record.curve.accuracy.tolist()
+    confusion = cl_bench.load(runs.root, table="predictions")
+    assert confusion.target.tolist() == record.predictions.label.tolist()
+    assert set(confusion.label) == {"ewc"}
+
+
+def test_metrics_are_a_row_a_run_and_find_the_joint_run_of_the_same_seed(runs):
+    matrix = [[0.9], [0.9, 0.8], [0.9, 0.8, 0.7]]
+    best = [[0.95], [0.95, 0.95], [0.95, 0.95, 0.95]]
+    record, joint = make_record(seed=0, matrix=matrix), make_record("joint", 0, best)
+    alone = make_record(seed=1, matrix=matrix)
+    for each in (record, joint, alone):
+        runs.write(each)
+    table = cl_bench.load(runs.root, "metrics").set_index("run_id")
+    assert len(table) == 3
+    found = table.loc[record.config.run_id]
+    for name, value in metrics.compute(record, joint).items():
+        assert found[name] == pytest.approx(value, nan_ok=True), name
+    assert found.intransigence == pytest.approx(0.15)
+    assert np.isnan(table.loc[alone.config.run_id].intransigence)
+
+
+def test_two_joint_groups_are_no_reference(runs):
+    runs.write(make_record())
+    for epochs in (1, 2):
+        runs.write(make_record("joint", settings={"passes": epochs}))
+    assert cl_bench.load(runs.root, "metrics").intransigence.isna().all()
+
+
+def test_runs_are_flattened(runs):
+    runs.write(make_record(settings={"strength": 100.0}))
+    runs.write(make_record("naive", seed=1))
+    row = cl_bench.load(runs.root, "runs").iloc[0]
+    assert row["strategy"] == row["strategy.name"] == "ewc"
+    assert row["strategy.settings.strength"] == 100.0
+    assert row["network.hidden"] == (100, 100)
+    assert row["training.batch_size"] == 64
+    assert row["cost.seconds.train"] == 1.5
+    assert row["provenance.packages.torch"] == "2.14.1"
+    assert len(row["weights_sha256"]) == 64
+
+
+def labels(runs):
+    table = cl_bench.load(runs.root, "runs")
+    return sorted(set(table.label))
+
+
+def test_a_label_names_the_settings_that_differ_and_no_others(runs):
+    runs.write(make_record("naive"))
+    runs.write(make_record(settings={"strength": 100.0, "shape": "diagonal"}))
+    runs.write(make_record(settings={"strength": 100.0, "shape": "diagonal"}, seed=1))
+    assert labels(runs) == ["ewc", "naive"]
+    runs.write(make_record(settings={"strength": 1e-5, "shape": "diagonal"}))
+    assert labels(runs) == ["ewc (strength=100)", "ewc (strength=1e-05)", "naive"]
+    runs.write(make_record(settings={"strength": 100.0, "shape": "kronecker"}))
+    assert "ewc (strength=100, shape=kronecker)" in labels(runs)
+
+
+def test_a_label_is_kept_across_protocols(runs):
+    runs.write(make_record())
+    runs.write(make_record(training={"batch_size": 10}))
+    table = cl_bench.load(runs.root, "runs")
+    assert set(table.label) == {"ewc"}
+    assert table.protocol_id.nunique() == 2
+
+
+def test_versions_of_an_own_strategy_are_told_apart(runs):
+    for code in ("a" * 64, "b" * 64):
+        runs.write(make_record("mine", code=code))
+    assert labels(runs) == ["mine (code=aaaaaaaa)", "mine (code=bbbbbbbb)"]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_an_empty_folder_is_an_empty_table_with_its_columns(tmp_path, runs, table):
+    empty = cl_bench.load(tmp_path, table)
+    assert len(empty) == 0
+    runs.write(make_record())
+    filled = list(cl_bench.load(tmp_path, table).columns)
+    assert filled[: len(empty.columns)] == list(empty.columns)
+    if table != "runs":  # its columns depend on the configs
+        assert filled == list(empty.columns)
+
+
+def test_no_folder_and_no_such_table(tmp_path):
+    with pytest.raises(UserError, match="no folder of runs at"):
+        cl_bench.load(tmp_path / "nothing")
+    with pytest.raises(UserError, match="did you mean metrics"):
+        cl_bench.load(tmp_path, "metric")
+
+
+@pytest.mark.parametrize("name", ["accuracy.parquet", "record.json"])
+def test_damaged_runs_are_skipped_with_a_warning(runs, name):
+    whole, broken = runs.write(make_record(seed=0)), runs.write(make_record(seed=1))
+    (broken / name).write_bytes(b"x")
+    with pytest.warns(UserWarning, match="is damaged"):
+        table = cl_bench.load(runs.root)
+    assert set(table.run_id) == {whole.name[-16:]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        frame, problems = load_with_warnings(runs.root, "metrics")
+    assert len(frame) == len(problems) == 1
+    assert str(broken / name) in problems[0]
+
+
+def test_weights_are_not_needed_to_load(runs):
+    (runs.write(make_record()) / "weights.safetensors").unlink()
+    assert len(cl_bench.load(runs.root, "metrics")) == 1
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = "import sys, cl_bench; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"numpy", "pandas", "pydantic", "torch"} & set(done.stdout.split())
+
+
+def test_the_package_has_a_version_and_no_other_names():
+    assert isinstance(cl_bench.__version__, str)
+    with pytest.raises(AttributeError, match="no attribute 'lod'"):
+        cl_bench.lod  # noqa: B018

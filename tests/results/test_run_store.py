@@ -1,0 +1,308 @@
+"""Records on disk: what is written is read, in whole or not at all, whatever went wrong."""
+
+import hashlib
+import json
+import multiprocessing
+import shutil
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cl_bench.config import RunConfig
+from cl_bench.errors import UserError
+from cl_bench.results import files, store
+from cl_bench.results.record import ACCURACY_COLUMNS, CURVE_COLUMNS, PREDICTION_COLUMNS
+from cl_bench.results.store import RunStore
+from tests.support import make_config, make_record
+
+FILES = {
+    "record.json",
+    "accuracy.parquet",
+    "curve.parquet",
+    "predictions.parquet",
+    "weights.safetensors",
+}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return RunStore(tmp_path / "runs")
+
+
+def same(first, second):
+    for table in ("accuracy", "curve", "predictions"):
+        pd.testing.assert_frame_equal(getattr(first, table), getattr(second, table))
+    assert first.weights.keys() == second.weights.keys()
+    for name, value in first.weights.items():
+        assert value.dtype == second.weights[name].dtype
+        np.testing.assert_array_equal(value, second.weights[name])
+    plain = {"accuracy", "curve", "predictions", "weights"}
+    for key in vars(first).keys() - plain:
+        assert getattr(first, key) == getattr(second, key), key
+
+
+def test_a_record_comes_back_as_it_was(runs):
+    record = make_record(settings={"strength": 100.0, "online": True, "kind": "exact"})
+    path = runs.write(record)
+    assert path.name == f"ewc-s0-{record.config.run_id}"
+    assert {p.name for p in path.iterdir()} == FILES
+    same(runs.read(path), record)
+    same(runs.read(str(path)), record)
+    same(runs.read(record.config.run_id), record)
+
+
+def test_an_empty_curve_and_one_task_come_back_with_their_types(runs):
+    record = make_record(matrix=[[0.9]], curve=[])
+    same(runs.read(runs.write(record)), record)
+
+
+def test_tables_have_the_contracts_columns_and_types(runs):
+    contract = {
+        "accuracy": ACCURACY_COLUMNS,
+        "curve": CURVE_COLUMNS,
+        "predictions": PREDICTION_COLUMNS,
+    }
+    path = runs.write(make_record())
+    for name, columns in contract.items():
+        schema = pq.read_schema(path / f"{name}.parquet")
+        assert tuple(schema.names) == columns
+        assert {k: str(t).replace("double", "float64") for k, t in zip(columns, schema.types)} == (
+            files.COLUMNS[name]
+        )
+
+
+def test_wrong_columns_are_not_written(runs):
+    record = make_record()
+    record.accuracy = record.accuracy.drop(columns="loss")
+    with pytest.raises(ValueError, match="table accuracy has columns"):
+        runs.write(record)
+    assert runs.paths() == []
+    assert list(runs.root.iterdir()) == []
+
+
+def test_numpy_numbers_and_infinities_become_plain_json(runs):
+    record = make_record()
+    record.cost = {"bytes_kept": np.int64(5), "seconds": {"train": np.float32(0.5)}, "x": np.inf}
+    record.tasks = [{"classes": np.arange(2), "pair": (1, 2)}]
+    again = runs.read(runs.write(record))
+    assert again.cost == {"bytes_kept": 5, "seconds": {"train": 0.5}, "x": None}
+    assert again.tasks == [{"classes": [0, 1], "pair": [1, 2]}]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    strategy=st.text(min_size=1, max_size=20),
+    seed=st.integers(0, 2**40),
+    strength=st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.booleans(),
+    rate=st.floats(1e-300, 1000, exclude_min=True),
+    hidden=st.lists(st.integers(1, 1000), max_size=3),
+)
+def test_any_config_is_found_under_its_own_address(
+    tmp_path_factory, strategy, seed, strength, rate, hidden
+):
+    runs = RunStore(tmp_path_factory.mktemp("any"))
+    record = make_record(
+        strategy,
+        seed,
+        settings={"strength": strength},
+        optimizer={"learning_rate": rate},
+        network={"hidden": hidden},
+    )
+    path = runs.write(record)
+    assert path.parent == runs.root
+    assert runs.paths() == [path]
+    assert runs.open(record.config.run_id).config == record.config
+    assert runs.exists(record.config)
+
+
+def test_a_run_exists_once_it_is_whole(runs):
+    record = make_record()
+    assert not runs.exists(record.config)
+    runs.write(record)
+    assert runs.exists(record.config)
+    assert not runs.exists(make_config(seed=1))
+
+
+def test_the_first_writer_wins(runs):
+    first, second = make_record(), make_record()
+    second.provenance = {"device": "another"}
+    path = runs.write(first)
+    before = (path / "record.json").read_bytes()
+    assert runs.write(second) == path
+    assert (path / "record.json").read_bytes() == before
+    assert list(runs.root.iterdir()) == [path]
+
+
+def _write_some(root):
+    for seed in range(6):
+        RunStore(root).write(make_record(seed=seed))
+
+
+def test_writers_at_the_same_time_do_no_damage(runs):
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_write_some, args=(runs.root,)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    while any(worker.is_alive() for worker in workers):
+        for path in runs.paths():
+            runs.open(path).record()  # a reader in the midst of it sees whole records only
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert len(list(runs.root.iterdir())) == 6
+    for seed in range(6):
+        same(runs.read(make_config(seed=seed).run_id), make_record(seed=seed))
+
+
+@pytest.mark.parametrize("written", range(len(FILES)))
+def test_a_writer_killed_at_any_file_leaves_no_record(runs, monkeypatch, written):
+    record = make_record()
+    count = 0
+
+    def killed(path, data):
+        nonlocal count
+        if count == written:
+            path.write_bytes(data[: len(data) // 2])
+            raise KeyboardInterrupt
+        count += 1
+        path.write_bytes(data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_bytes", killed)
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # a killed process cleans nothing
+        with pytest.raises(KeyboardInterrupt):
+            runs.write(record)
+    assert len(list(runs.root.iterdir())) == 1  # what was left over
+    assert runs.paths() == []
+    assert runs.scan() == ([], [])
+    assert not runs.exists(record.config)
+    same(runs.read(runs.write(record)), record)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+@pytest.mark.parametrize("harm", ["missing", "cut", "empty", "changed"])
+def test_damage_is_named_and_mended_by_the_next_run(runs, name, harm):
+    record = make_record()
+    path = runs.write(record)
+    file = path / name
+    data = file.read_bytes()
+    middle = len(data) // 2
+    if harm == "missing":
+        file.unlink()
+    else:
+        changed = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+        file.write_bytes({"cut": data[:middle], "empty": b"", "changed": changed}[harm])
+    with pytest.raises(UserError, match=f"{name} is damaged"):
+        runs.read(path)
+    assert not runs.exists(record.config)
+    assert runs.write(record) == path
+    same(runs.read(path), record)
+    assert list(runs.root.iterdir()) == [path]
+
+
+def rewrite(path, change, sign=True):
+    """Change record.json as somebody who knows its format would."""
+    header = path / "record.json"
+    content = json.loads(header.read_text())
+    change(content)
+    content.pop("sha256")
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    content["sha256"] = hashlib.sha256(text.encode()).hexdigest() if sign else "0" * 64
+    header.write_text(json.dumps(content))
+
+
+def test_a_config_that_is_not_the_runs_own_is_found_out(runs):
+    path = runs.write(make_record())
+    rewrite(path, lambda content: content["config"].update(seed=7))
+    with pytest.raises(UserError, match=r"record\.json is damaged .* config is that of run"):
+        runs.read(path)
+
+
+@pytest.mark.parametrize("key", ["config", "files", "cost", "run_id", "sha256"])
+def test_a_missing_key_is_damage(runs, key):
+    path = runs.write(make_record())
+    header = path / "record.json"
+    content = json.loads(header.read_text())
+    del content[key]
+    header.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"record\.json is damaged"):
+        runs.read(path)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{}", '{"schema_version": "1"}', "\udcff"])
+def test_json_that_is_no_record_is_damage(runs, text):
+    path = runs.write(make_record())
+    (path / "record.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match=r"record\.json is damaged"):
+        runs.read(path)
+
+
+def test_a_newer_schema_is_refused_with_the_remedy(runs):
+    path = runs.write(make_record())
+    rewrite(path, lambda content: content.update(schema_version=store.SCHEMA_VERSION + 1))
+    with pytest.raises(UserError, match="install a newer cl_bench"):
+        runs.read(path)
+
+
+def test_an_older_schema_is_upgraded(runs, monkeypatch):
+    record = make_record()
+    path = runs.write(record)
+
+    def upgrade(content):
+        return {**content, "cost": {**content["cost"], "new_in_version_2": 0}}
+
+    monkeypatch.setattr(store, "SCHEMA_VERSION", 2)
+    monkeypatch.setitem(store.UPGRADES, 1, upgrade)
+    again = runs.read(path)
+    assert again.cost["new_in_version_2"] == 0
+    assert again.schema_version == 2
+    assert isinstance(again.config, RunConfig)
+
+
+def test_every_older_schema_has_its_upgrade():
+    assert set(store.UPGRADES) == set(range(1, store.SCHEMA_VERSION))
+
+
+def test_scanning_skips_what_is_damaged_and_says_so(runs):
+    whole = runs.write(make_record(seed=0))
+    broken = runs.write(make_record(seed=1))
+    (broken / "record.json").unlink()
+    (runs.root / "notes.txt").write_text("not a run")
+    (runs.root / "plots").mkdir()
+    found, warnings = runs.scan()
+    assert [run.path for run in found] == [whole]
+    assert len(warnings) == 1
+    assert str(broken / "record.json") in warnings[0]
+
+
+def test_a_run_that_is_not_there(runs):
+    for missing in ("0" * 16, runs.root / "ewc-s0-none"):
+        with pytest.raises(UserError):
+            runs.read(missing)
+    assert runs.paths() == []
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path):
+    RunStore(tmp_path / "new" / "deep").check_writable()
+    assert list((tmp_path / "new" / "deep").iterdir()) == []
+    taken = tmp_path / "file"
+    taken.write_text("")
+    for root in (taken, taken / "below"):
+        with pytest.raises(UserError, match="cannot write runs to"):
+            RunStore(root).check_writable()
+        with pytest.raises(UserError, match="cannot write runs to"):
+            RunStore(root).write(make_record())
+
+
+def test_a_full_disk_is_the_users_to_mend_and_leaves_nothing(runs, monkeypatch):
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write_bytes", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        runs.write(make_record())
+    assert list(runs.root.iterdir()) == []

@@ -8,6 +8,7 @@ with their usual data loader. Nothing of Avalanche is replaced; a plug-in reads 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,9 @@ def make_stream(tasks: Sequence[PeerTask], *, normalise: bool = True) -> NCScena
         normalise: its default transform, a normalisation of each image as it is read. Without it
             the network is given just what ours is, and the peer is saved that work.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of optional packages that are not needed here
+        import avalanche.training  # noqa: F401
     from avalanche.benchmarks import nc_benchmark
     from avalanche.benchmarks.classic.cmnist import PixelsPermutation
     from avalanche.benchmarks.utils import (
@@ -167,7 +171,9 @@ class AvalanchePeer:
             "device": "cpu",
             "plugins": [self._clock],
             # A logger that writes nothing: without any, Avalanche warns at each construction.
-            "evaluator": EvaluationPlugin(accuracy_metrics(experience=True), loggers=[BaseLogger()]),
+            "evaluator": EvaluationPlugin(
+                accuracy_metrics(experience=True), loggers=[BaseLogger()]
+            ),
         }
         if strategy == "naive":
             self.strategy = Naive(**shared)

@@ -41,9 +41,9 @@ class Row:
 def take_turns(contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[float]]:
     """Return the rates of each contender, one a round; in a round each works once, in order."""
     rates: dict[str, list[float]] = {name: [] for name in contenders}
+    gc.collect()
     for _ in range(rounds):
         for name, work in contenders.items():
-            gc.collect()
             rates[name].append(work())
     return rates
 

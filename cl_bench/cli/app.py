@@ -6,13 +6,14 @@ that `--help` and `list` answer at once.
 
 from __future__ import annotations
 
-import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from cl_bench.cli.bench import bench
 from cl_bench.cli.compare import compare
 from cl_bench.cli.data import data
 from cl_bench.cli.listing import list_
@@ -29,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Continual learning, measured: run strategies on task sequences, compare what they forget.",
+    help="Continual learning, measured: run strategies, compare what they forget.",
 )
 
 
@@ -57,25 +58,21 @@ app.command()(show)
 app.command("list")(list_)
 app.command()(data)
 app.command()(wandb)
-if importlib.util.find_spec("cl_bench.cli.bench"):
-    from cl_bench.cli.bench import bench
-    app.command()(bench)
+app.command()(bench)
 
 
 def run_app(arguments: Sequence[str] | None = None) -> int:
     """Run a command; a mistake of the user's becomes one line on stderr and exit code 2."""
     try:
-        code = app(
-            None if arguments is None else list(arguments),
-            prog_name="cl_bench",
-            standalone_mode=False,
-        )
+        typed = sys.argv[1:] if arguments is None else list(arguments)
+        code = app(typed, prog_name="cl_bench", standalone_mode=False, obj=tuple(typed))
+        sys.stdout.flush()
     except UserError as error:
         return _mistake(str(error))
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # a usage error

@@ -105,13 +105,15 @@ def _print_table(rows: Sequence[Row], title: str) -> None:
         box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold"
     )
     columns = _columns(rows)
+    aligned = {}
     for column in columns:
         values = [_plain(row.get(column)) for row in rows]
         numeric = any(_is_number(v) for v in values)
         numeric = numeric and all(v is None or v == "" or _is_number(v) for v in values)
         table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+        aligned[column] = numeric
     for row in rows:
-        table.add_row(*(Text(cell_text(row.get(column))) for column in columns))
+        table.add_row(*(Text(cell_text(row.get(c), aligned=aligned[c])) for c in columns))
     console.print(table)
 
 
@@ -119,17 +121,22 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def cell_text(value: Any) -> str:
-    """Return a value as a cell of a table for people: four digits are enough."""
+def cell_text(value: Any, *, aligned: bool = False) -> str:
+    """Return a value as a cell of a table for people: four digits are enough.
+
+    Args:
+        value: what the cell holds.
+        aligned: whether numbers stand under one another and so keep their last zeros.
+    """
     value = _plain(value)
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        if value == 0 or 1e-3 <= abs(value) < 1000:
+        if aligned and (value == 0 or 1e-3 <= abs(value) < 1000):
             return f"{value:.4f}"
-        return f"{value:.3g}" if abs(value) < 1e6 else f"{value:.2e}"
+        return f"{value:.4g}"
     if isinstance(value, list):
         return ", ".join(cell_text(item) for item in value)
     if isinstance(value, dict):

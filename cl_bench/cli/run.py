@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -33,6 +32,7 @@ class Device(StrEnum):
 
 
 def run(
+    context: typer.Context,
     strategy: Annotated[
         list[str] | None,
         typer.Option(help="Names or ./files.py, separated by commas; may be repeated."),
@@ -90,11 +90,12 @@ def run(
         raise UserError(f"--data-dir {data_dir}: there is no such folder")
     work, workers = _work(out, device, threads, data_dir, workers)
     plan = _plan(protocols, work, workers, download)
-    outcome = _carry_out(plan, work, workers, mode)
-    _show(plan, out, format, picture)
+    typed: tuple[str, ...] = context.obj or ("run",)
+    outcome = _carry_out(plan, work, workers, mode, typed)
+    _show(plan, out, format, picture, typed)
     if outcome.failures:
         runs = sum(len(failure.stack.configs) for failure in outcome.failures)
-        remark(f"{runs} runs failed; {_resume()}")
+        remark(f"{runs} runs failed; {_resume(typed)}")
         raise typer.Exit(1)
 
 
@@ -152,7 +153,7 @@ def _plan(protocols: Sequence[Protocol], work: Work, workers: int, download: boo
     return plan
 
 
-def _carry_out(plan: Plan, work: Work, workers: int, mode: Mode) -> Outcome:
+def _carry_out(plan: Plan, work: Work, workers: int, mode: Mode, typed: Sequence[str]) -> Outcome:
     from cl_bench.execution import Interrupted, Outcome, PlanProgress, execute
     from cl_bench.tracking.sink import Sink
 
@@ -172,7 +173,7 @@ def _carry_out(plan: Plan, work: Work, workers: int, mode: Mode) -> Outcome:
                 return execute(plan.stacks, work, workers=workers, watcher=progress)
         except Interrupted as stopped:
             kept = progress.runs_done + len(plan.stored)
-            remark(f"stopped; {kept} of {len(plan.configs)} runs are kept; {_resume()}")
+            remark(f"stopped; {kept} of {len(plan.configs)} runs are kept; {_resume(typed)}")
             raise typer.Exit(128 + stopped.signal_number) from None
 
 
@@ -188,7 +189,7 @@ def _send(sink: Sink, configs: Sequence[RunConfig], out: Path) -> None:
             sink.send(store.read(store.directory(config)))
 
 
-def _show(plan: Plan, out: Path, format: Format, picture: bool) -> None:
+def _show(plan: Plan, out: Path, format: Format, picture: bool, typed: Sequence[str]) -> None:
     """Print what came of the plan's runs, draw the picture, and say what to type next."""
     from cl_bench.report import tables
 
@@ -210,15 +211,36 @@ def _show(plan: Plan, out: Path, format: Format, picture: bool) -> None:
         remark(f"picture: {path}")
     elif picture:
         remark("no picture: these runs are of several protocols")
-    remark(f"next: {_next(runs.groups, out)}")
+    strategies = list(dict.fromkeys(config.strategy.name for config in plan.configs))
+    remark(f"next: {_next(strategies, out, typed)}")
 
 
-def _next(groups: int, out: Path) -> str:
-    where = "" if out == Path("runs") else f" --out {shlex.quote(str(out))}"
-    if groups > 1:
+def _next(strategies: Sequence[str], out: Path, typed: Sequence[str]) -> str:
+    """Return the command that leads on: to a comparison, with the same options otherwise."""
+    if len(strategies) > 1:
+        where = "" if out == Path("runs") else f" --out {shlex.quote(str(out))}"
         return f"python -m cl_bench compare{where}"
-    return f"python -m cl_bench run --strategy ewc,naive{where}  # and compare"
+    rest, words = [], iter(typed)
+    for word in words:
+        if word == "--strategy":
+            next(words, None)
+        elif not word.startswith("--strategy="):
+            rest.append(word)
+    others = [name for name in ("naive", "ewc", "flatness") if name not in strategies]
+    chosen = ",".join([*_given(typed, strategies), *others])
+    return f"python -m cl_bench {shlex.join([*rest, '--strategy', chosen])}"
 
 
-def _resume() -> str:
-    return f"resume with: python -m cl_bench {shlex.join(sys.argv[1:])}"
+def _given(typed: Sequence[str], strategies: Sequence[str]) -> list[str]:
+    """Return the strategies as they were typed, for a file's path is more than its name."""
+    files = [
+        word
+        for text in typed
+        for word in text.removeprefix("--strategy=").split(",")
+        if word.endswith(".py")
+    ]
+    return files or list(strategies)
+
+
+def _resume(typed: Sequence[str]) -> str:
+    return f"resume with: python -m cl_bench {shlex.join(typed)}"

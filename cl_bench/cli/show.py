@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,7 +31,8 @@ def show(
             remark(warning)
         columns = ["strategy", "label", "benchmark", "scenario", "seed", "run_id", "group_id"]
         figures = [*columns, "average_accuracy", "forgetting"]
-        emit(runs.metrics[figures].to_dict("records"), format, f"runs in {out}")
+        rows: Any = runs.metrics[figures].to_dict("records")
+        emit(rows, format, f"runs in {out}")
         return
     runs = tables.find_runs(out, name)
     label = str(runs.metrics["label"].iloc[0])

@@ -48,15 +48,15 @@ def flatness(
     # A side that is steep at `start` already is halved towards 0 from there.
     halvings = math.ceil(math.log2(1 / relative_error)) + 8
     for _ in range(math.ceil(math.log2(limit / start)) + halvings):
+        # A bracket that is narrow enough stays as it is, whatever others of the stack still need.
         open_end = high.isinf()
+        done = torch.where(open_end, low >= limit, high - low <= 2 * relative_error * low)
+        if bool(done.all()):
+            break
         distance = torch.where(open_end, (2 * low).clamp(min=start), (low + high) / 2)
         above = loss(theta.unsqueeze(1) + distance.unsqueeze(-1) * both) >= target
-        high = torch.where(above, distance, high)
-        low = torch.where(above, low, distance)
-        beyond = high.isinf() & (low >= limit)
-        narrow = (high - low) <= 2 * relative_error * low
-        if bool((beyond | narrow).all()):
-            break
+        high = torch.where(above & ~done, distance, high)
+        low = torch.where(above | done, low, distance)
     side = torch.where(high.isinf(), low, (low + high) / 2)
     k = directions.shape[1]
     return side[:, :k] + side[:, k:]

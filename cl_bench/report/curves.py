@@ -52,7 +52,7 @@ def draw(accuracy: pd.DataFrame, path: Path) -> None:
     columns = min(COLUMNS, len(panels) + 1)
     rows = math.ceil((len(panels) + 1) / columns)
     tasks = int(seen["task"].max()) + 1
-    style = {
+    style: Any = {
         "axes.spines.right": False,
         "axes.spines.top": False,
         "axes.titlesize": 11,

@@ -92,7 +92,7 @@ def select(
 
 
 def results(runs: Runs, *, people: bool = False) -> Rows:
-    """Return a row for each configuration: accuracy by task at the end, and its headline metrics.
+    """Return a row for each configuration: accuracy by task at the end and headline metrics.
 
     Tasks are numbered from 1. Intervals are of the mean over seeds (`statistics.mean_interval`).
     """
@@ -110,23 +110,26 @@ def results(runs: Runs, *, people: bool = False) -> Rows:
         if not people or runs.protocols > 1:
             row["benchmark"] = summary["benchmark"]
             row["scenario"] = summary["scenario"]
-            row["protocol"] = summary["protocol_id"][:8] if people else summary["protocol_id"]
+            row["protocol"] = summary["protocol_id"][:8]
         if not people:
-            row["group"] = group
+            row["protocol"], row["group"] = summary["protocol_id"], group
         row["seeds"] = summary["seeds"]
         accuracies = final[group]
         shown = _spread(len(accuracies)) if people else range(len(accuracies))
         for task in shown:
             value = accuracies[task]
-            row[f"task {task + 1}"] = f"{value:.3f}" if people else value
+            if people:
+                row[f"task {task + 1}"] = f"{value:.3f}"
+            else:
+                row[f"task_{task + 1}"] = value
         for metric in HEADLINES:
             figure = by_group[metric][group]
-            name = metric.replace("_", " ")
             if people:
-                row[name] = interval_text(figure["mean"], figure["low"], figure["high"])
+                text = interval_text(figure["mean"], figure["low"], figure["high"])
+                row[metric.replace("_", " ")] = text
             else:
-                row.update({name: figure["mean"], f"{name} low": figure["low"]})
-                row[f"{name} high"] = figure["high"]
+                row[metric] = figure["mean"]
+                row |= {f"{metric}_{side}": figure[side] for side in ("low", "high")}
         found.append(row)
     return found
 

@@ -7,6 +7,7 @@ when first needed, and its service process is started by the first run.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -15,18 +16,23 @@ from cl_bench.tracking.replay import AXES, SAMPLES_SEEN, TASKS_SEEN, Replay
 
 PROJECT = "cl_bench"
 
+_LOGGER = logging.getLogger("wandb")
 
-class _Complaints(list[str]):
+
+class _Complaints:
     """What W&B would print, kept in place of printed: where it tells of data it could not send."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
 
     def info(self, _: str) -> None:
         pass
 
     def warning(self, text: str) -> None:
-        self.append(text.removeprefix("wandb: ").removeprefix("WARNING "))
+        self.texts.append(text.removeprefix("wandb: ").removeprefix("WARNING "))
 
     def error(self, text: str) -> None:
-        self.append(text.removeprefix("wandb: ").removeprefix("ERROR "))
+        self.texts.append(text.removeprefix("wandb: ").removeprefix("ERROR "))
 
 
 class Session:
@@ -61,6 +67,7 @@ class Session:
         self._init_timeout, self._finish_timeout = init_timeout, finish_timeout
         self._started = False
         self._complaints = _Complaints()
+        self._log_level = logging.NOTSET
 
     def credentials(self) -> Any:
         """Return W&B's credentials for the server, None where there are none; asks nobody."""
@@ -79,7 +86,7 @@ class Session:
         import wandb
 
         self._start()
-        self._complaints.clear()
+        self._complaints.texts.clear()
         logged = wandb.init(
             id=run.run_id,
             name=run.name,
@@ -108,9 +115,9 @@ class Session:
                 logged.finish(exit_code=1)
             raise
         logged.finish(exit_code=0)
-        for complaint in self._complaints:
+        for complaint in self._complaints.texts:
             if "fatal error" in complaint.lower():
-                raise RuntimeError(complaint)
+                raise RuntimeError(complaint.partition(". ")[0])
         return logged
 
     def verify(self, credentials: Any) -> None:
@@ -131,6 +138,7 @@ class Session:
 
         if wandb.run is None:
             wandb.teardown()
+            _LOGGER.setLevel(self._log_level)
 
     def _start(self) -> None:
         if self._started:
@@ -140,6 +148,8 @@ class Session:
         import wandb
 
         if wandb.run is None:  # silence would reach a run that is not ours
+            self._log_level = _LOGGER.level
+            _LOGGER.setLevel(logging.CRITICAL)  # it keeps a diary beside each run
             silent = wandb.Settings(silent=True)
             wandb.setup(silent)
             wandb.termsetup(silent, self._complaints)

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,10 @@ INIT_TIMEOUT = 30.0
 """Seconds that W&B may take to open a run online."""
 FINISH_TIMEOUT = 120.0
 """Seconds that W&B may take to send what is left of a run when it is closed."""
+ROOM_BYTES = 8 * 1024**2
+"""Free disk below which nothing is tried; 3,000 evaluations of ten tasks are a file of 1.6 MB."""
+FLUSH_TIMEOUT = 5.0
+"""Seconds that the end of an offline file may be late."""
 
 WANDB_FAILURES = (Exception, SystemExit)
 """What W&B may raise: anything, and where its service fails it exits."""
@@ -94,7 +99,7 @@ class Sink:
         self.again = again
         self.mode: Literal["online", "offline", "disabled"] = "disabled"
         self._say = say or (lambda line: print(line, file=sys.stderr, flush=True))
-        self._said: set[str] = set()
+        self._warned = False
         self._reason = ""
         self._failed = False
         self._credentials: Any = None
@@ -137,7 +142,10 @@ class Sink:
             return self.sent_before(run_id) or self._send(replay(record), self._session)
         except WANDB_FAILURES as error:
             reason = _line(error)
-            self._say_once(f"W&B: not sent ({reason}); the records are complete without it")
+            self.close()  # so that the next run starts anew, should W&B's service have died
+            if not self._warned:
+                self._say(f"W&B: not sent ({reason}); the records are complete without it")
+            self._warned = True
             return SendResult(run_id, "failed", error=reason)
 
     def sent_before(self, run_id: str) -> SendResult | None:
@@ -172,7 +180,7 @@ class Sink:
         return "online" if self._credentials else "offline"
 
     def _send(self, run: Replay, session: Session) -> SendResult:
-        _require_writable(self.folder)
+        _require_room(self.folder)
         if self.mode == "online":
             try:
                 if self._credentials is not None:
@@ -183,9 +191,11 @@ class Sink:
             except WANDB_FAILURES as error:
                 self._go_offline(_line(error))
         path = Path(session.log(run, "offline").dir).parent
-        kept = read_offline(path)
-        if len(kept.history) != len(run.rows) or not kept.finished:
-            raise OSError(f"{path} holds {len(kept.history)} of {len(run.rows)} points")
+        try:
+            _wait_until_whole(path, len(run.rows))
+        except (OSError, ValueError):
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         reason = self._reason if self._failed or self.asked == Mode.ONLINE else None
         return self._noted(SendResult(run.run_id, "offline", path=path, error=reason))
 
@@ -193,12 +203,7 @@ class Sink:
         """Stay offline from here on, so that not every run waits for the same failure."""
         self.mode, self._reason, self._failed = "offline", reason, True
         self.close()  # the service forgets the run that was opened: its id is free again
-        self._say_once(self.describe())
-
-    def _say_once(self, line: str) -> None:
-        if line not in self._said:
-            self._said.add(line)
-            self._say(line)
+        self._say(self.describe())
 
     def _destination(self) -> dict[str, Any]:
         session = self._session
@@ -253,11 +258,33 @@ def send(
         return sink.send(record)
 
 
-def _require_writable(folder: Path) -> None:
-    """Raise an OSError where W&B would quietly write to the system's temporary folder instead."""
+def _require_room(folder: Path) -> None:
+    """Raise an OSError where W&B would quietly write elsewhere, or only a part of its files."""
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"cannot write to {folder}")
+    if shutil.disk_usage(folder).free < ROOM_BYTES:
+        raise OSError(f"no space left for {folder}")
+
+
+def _wait_until_whole(path: Path, points: int) -> None:
+    """Wait until W&B's service has written the whole file, which it does not say (wandb 0.31).
+
+    Raises:
+        OSError: some of it is still missing after a while: a full disk is not reported otherwise.
+    """
+    give_up = time.monotonic() + FLUSH_TIMEOUT
+    while True:
+        try:
+            kept = read_offline(path)
+            if kept.finished and len(kept.history) == points:
+                return
+            problem = f"{path} holds {len(kept.history)} of {points} points"
+        except ValueError as error:  # it breaks off: still being written
+            problem = str(error)
+        if time.monotonic() > give_up:
+            raise OSError(problem)
+        time.sleep(0.01)
 
 
 def _line(error: BaseException) -> str:

@@ -104,6 +104,13 @@ def test_min_acc_counts_the_evaluations_at_the_ends_of_tasks():
     assert full(curve=shallow)["min_acc"] == approx((0.70 + 0.75) / 2)
 
 
+def test_min_acc_does_not_count_the_task_while_it_is_learnt():
+    improving = [[0.5], [0.8, 0.9]]
+    curve = [(0, 1, 0, 0.1), (1, 1, 0, 0.7)]
+    values = metrics.compute(make_record(matrix=improving, curve=curve))
+    assert values["min_acc"] == approx(0.7)
+
+
 def test_wc_acc_is_de_langes_mix_of_the_last_task_and_min_acc():
     assert full()["wc_acc"] == approx(0.95 / 3 + (1 - 1 / 3) * 0.45)
 

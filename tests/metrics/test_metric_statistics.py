@@ -140,11 +140,11 @@ def test_an_interval_that_leaves_out_zero_is_not_enough():
 
 def test_equal_strategies_rarely_make_a_winner():
     named = 0
-    for trial in range(30):
+    for trial in range(20):
         names = tuple(f"{trial}-{k}" for k in range(4))
         rows = compare(frame(names=names, seeds=5), "forgetting")
         named += any(row["better"] for row in rows)
-    assert named <= 4  # the intervals alone name one in about 18 of 30
+    assert named <= 3  # the intervals alone name one in about 11 of 20
 
 
 def test_runs_on_different_streams_are_not_paired():

@@ -70,9 +70,8 @@ def test_tables_have_the_contracts_columns_and_types(runs):
     for name, columns in contract.items():
         schema = pq.read_schema(path / f"{name}.parquet")
         assert tuple(schema.names) == columns
-        assert {k: str(t).replace("double", "float64") for k, t in zip(columns, schema.types)} == (
-            files.COLUMNS[name]
-        )
+        types = [str(kind).replace("double", "float64") for kind in schema.types]
+        assert types == list(files.COLUMNS[name].values())
 
 
 def test_wrong_columns_are_not_written(runs):
@@ -93,7 +92,7 @@ def test_numpy_numbers_and_infinities_become_plain_json(runs):
     assert again.tasks == [{"classes": [0, 1], "pair": [1, 2]}]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     strategy=st.text(min_size=1, max_size=20),
     seed=st.integers(0, 2**40),
@@ -204,14 +203,14 @@ def test_damage_is_named_and_mended_by_the_next_run(runs, name, harm):
     assert list(runs.root.iterdir()) == [path]
 
 
-def rewrite(path, change, sign=True):
+def rewrite(path, change):
     """Change record.json as somebody who knows its format would."""
     header = path / "record.json"
     content = json.loads(header.read_text())
     change(content)
     content.pop("sha256")
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    content["sha256"] = hashlib.sha256(text.encode()).hexdigest() if sign else "0" * 64
+    content["sha256"] = hashlib.sha256(text.encode()).hexdigest()
     header.write_text(json.dumps(content))
 
 

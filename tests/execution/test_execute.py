@@ -1,0 +1,167 @@
+"""Plans carried out: the same bits in one process or several, and faults that stay where they are."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cl_bench import benchmarks, plan, protocol, registry
+from cl_bench.execution import Work, execute
+from cl_bench.execution.pool import Watcher
+from cl_bench.results.store import RunStore
+
+SMALL = [
+    "benchmark.name=permuted-mnist-5k",
+    "benchmark.tasks=2",
+    "benchmark.train_samples=200",
+    "benchmark.test_samples=50",
+    "network.hidden=[8]",
+]
+FAULTY = '''"""Dies, or fails, in its second task."""
+import os
+import signal
+
+from cl_bench.strategy import Settings, Strategy, setting
+
+
+class Faulty(Strategy):
+    class Settings(Settings):
+        kill: bool = setting(True, "whether it dies rather than raises")
+
+    def begin_task(self, task):
+        if task.index == 1:
+            if self.kill:
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise RuntimeError("a fault of its own")
+'''
+
+
+class Notes(Watcher):
+    def __init__(self):
+        self.done, self.stored, self.lost = [], [], []
+
+    def progress(self, stack, done, total):
+        self.done.append((stack, done, total))
+
+    def finished(self, stack):
+        self.stored.append(stack)
+
+    def failed(self, failure):
+        self.lost.append(failure)
+
+
+def planned(*assignments, strategies=("naive",), **rest):
+    read = protocol.read(strategies=list(strategies), assignments=[*SMALL, *assignments])
+    return plan.make_plan(read, benchmarks.get, **rest)
+
+
+@pytest.fixture
+def faulty(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_added", {})
+    path = tmp_path / "faulty.py"
+    path.write_text(FAULTY)
+    return str(path)
+
+
+def test_one_process_stores_every_run_and_tells_how_far_it_is(tmp_path):
+    made, notes = planned("seeds=2"), Notes()
+    outcome = execute(made.stacks, Work(tmp_path), watcher=notes)
+    assert len(outcome.finished) == 1
+    assert notes.stored == [0]
+    stack, done, total = notes.done[-1]
+    assert (stack, done) == (0, total)
+    assert total == made.stacks[0].steps
+    store = RunStore(tmp_path)
+    assert all(store.exists(config) for config in made.configs)
+
+
+def test_several_processes_give_the_same_bits_and_a_killed_one_takes_only_its_stack(
+    tmp_path, faulty
+):
+    made = planned("seeds=2", strategies=["naive", faulty], max_runs=1)
+    assert len(made.stacks) == 4
+    notes, out = Notes(), tmp_path / "pool"
+    work = Work(out, strategy_files=tuple(registry.added_files()))
+    outcome = execute(made.stacks, work, workers=2, watcher=notes)
+
+    def names(stacks):
+        return [config.strategy.name for stack in stacks for config in stack.configs]
+
+    assert names(outcome.finished) == ["naive", "naive"]
+    assert names(failure.stack for failure in outcome.failures) == ["faulty", "faulty"]
+    assert "SIGKILL" in outcome.failures[0].reason
+    assert notes.lost == outcome.failures
+
+    alone = planned("seeds=2")
+    execute(alone.stacks, Work(tmp_path / "here"))
+    pooled, here = RunStore(out), RunStore(tmp_path / "here")
+    for config in alone.configs:
+        one, other = (s.open(s.directory(config)).content for s in (pooled, here))
+        assert one["weights_sha256"] == other["weights_sha256"]
+
+
+def test_a_fault_in_a_strategy_is_reported_and_the_rest_goes_on(tmp_path, faulty):
+    made = planned("seeds=1", "faulty.kill=false", strategies=[faulty, "naive"])
+    outcome = execute(made.stacks, Work(tmp_path / "out"))
+    assert len(outcome.finished) == 1
+    (failure,) = outcome.failures
+    assert failure.reason == "RuntimeError: a fault of its own"
+    assert "begin_task" in failure.traceback
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_ends_quickly_keeps_its_runs_and_says_how_to_go_on(
+    tmp_path, number
+):
+    workers = "2" if number == signal.SIGINT else "1"
+    command = [sys.executable, "-m", "cl_bench", "run", "--strategy", "naive", "--out"]
+    command += [str(tmp_path), "--wandb", "off", "--workers", workers]
+    for assignment in [*SMALL, "seeds=1", "training.epochs=[1, 9999]"]:
+        command += ["--set", assignment]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 60
+    if workers == "2":  # the short run ends while the long one trains
+        while not RunStore(tmp_path).paths() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    else:
+        assert process.stderr is not None
+        while "runs to train" not in process.stderr.readline():
+            assert time.monotonic() < deadline
+        time.sleep(1)
+    os.kill(process.pid, number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 128 + number
+    assert "resume with: python -m cl_bench run --strategy naive" in errors
+    assert "Traceback" not in errors
+    kept = len(RunStore(tmp_path).paths())
+    assert f"stopped; {kept} of 2 runs are kept" in errors
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # nothing of it is left
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    command = [sys.executable, "-m", "cl_bench", "run", "--strategy", "naive", "--out"]
+    command += [str(tmp_path), "--wandb", "off", "--workers", "2"]
+    for assignment in [*SMALL, "seeds=2", "training.epochs=9999"]:
+        command += ["--set", assignment]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stderr is not None
+    while "runs to train" not in process.stderr.readline():
+        pass
+    time.sleep(5)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    pytest.fail("workers were left running")

@@ -1,0 +1,193 @@
+"""Plans: settings from config and command line, impossible ones refused, runs packed in stacks."""
+
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cl_bench import plan, protocol, registry
+from cl_bench.config import Scenario
+from cl_bench.errors import UserError
+
+ONLY_TASK = '''"""For one scenario."""
+from cl_bench.config import Scenario
+from cl_bench.strategy import Strategy
+
+
+class OnlyTask(Strategy):
+    scenarios = frozenset({Scenario.TASK})
+'''
+
+
+def benchmark_of(config, scenarios=(Scenario.DOMAIN, Scenario.TASK, Scenario.CLASS)):
+    """A stand-in for a benchmark: 5 tasks of 60,000 images."""
+    tasks, scenario = config.tasks or 5, config.scenario or scenarios[0]
+    return SimpleNamespace(
+        name=config.name,
+        config=config.model_copy(update={"tasks": tasks, "scenario": scenario}),
+        scenario=scenario,
+        scenarios=scenarios,
+        n_tasks=tasks,
+        n_outputs=10,
+        input_shape=(1, 28, 28),
+        dataset=SimpleNamespace(name="mnist"),
+        notice="this stands in" if config.name.endswith("5k") else None,
+        epoch_size=lambda task: 60_000,
+    )
+
+
+def planned(*assignments, strategies=("naive",), workers=1, benchmark=benchmark_of, **rest):
+    read = protocol.read(strategies=list(strategies), assignments=assignments)
+    return plan.make_plan(read, benchmark, workers=workers, **rest)
+
+
+def sizes(made):
+    return sorted((len(stack.configs) for stack in made.stacks), reverse=True)
+
+
+def test_a_plan_holds_every_seed_with_all_its_settings_resolved():
+    made = planned(strategies=["ewc"])
+    assert [config.seed for config in made.configs] == [0, 1, 2, 3, 4]
+    config = made.configs[0]
+    assert config.benchmark.tasks == 5
+    assert config.benchmark.scenario is Scenario.DOMAIN
+    assert set(config.strategy.settings) == set(registry.load("ewc").Settings.model_fields)
+
+
+def test_options_override_the_config_and_assignments_override_both():
+    (read,) = protocol.read(
+        "permuted-mnist-10",
+        strategies=["naive"],
+        options={"benchmark.tasks": 3, "seeds": None},
+        assignments=["optimizer.learning_rate=1e-3", "training.iterations=7"],
+    )
+    assert (read.benchmark.tasks, read.seeds) == (3, 5)
+    assert read.optimizer.learning_rate == 0.001
+    assert (read.training.iterations, read.training.epochs) == (7, None)
+
+
+def test_lists_are_grids_and_numbers_of_a_grid_train_in_one_stack():
+    made = planned(
+        "ewc.strength=[1, 10, 100]",
+        "optimizer.learning_rate=[0.1, 0.01]",
+        "seeds=2",
+        strategies=["ewc"],
+    )
+    assert len(made.configs) == 12
+    assert sizes(made) == [12]
+    found = {(c.strategy.settings["strength"], c.optimizer.learning_rate) for c in made.configs}
+    assert len(found) == 6
+
+
+def test_what_is_no_number_does_not_share_a_stack():
+    assert sizes(planned("training.batch_size=[16, 32]", "seeds=3")) == [3, 3]
+    assert sizes(planned("network.hidden=[[10], [20]]", "seeds=3")) == [3, 3]
+    assert sizes(planned("seeds=3", strategies=["naive", "joint"])) == [3, 3]
+
+
+def test_the_same_run_asked_for_twice_is_one_run():
+    assert len(planned("ewc.strength=[1, 1.0]", "seeds=2", strategies=["ewc"]).configs) == 2
+
+
+def test_runs_that_are_stored_are_left_out():
+    made = planned(is_stored=lambda config: config.seed < 3)
+    assert [config.seed for config in made.stored] == [0, 1, 2]
+    assert [config.seed for stack in made.stacks for config in stack.configs] == [3, 4]
+    assert planned(is_stored=lambda config: True).stacks == ()
+
+
+def test_five_seeds_on_two_workers_are_three_and_two():
+    assert sizes(planned(workers=2)) == [3, 2]
+
+
+def test_upper_bounds_cost_more_and_come_first():
+    made = planned(strategies=["naive", "joint"], workers=2)
+    assert made.stacks[0].configs[0].strategy.name == "joint"
+    steps = {stack.configs[0].strategy.name: stack.steps for stack in made.stacks}
+    assert steps["joint"] == pytest.approx(3 * steps["naive"], rel=0.01)
+
+
+def test_stacks_are_no_larger_than_memory_or_the_limit_allow():
+    assert max(sizes(planned("seeds=50", max_runs=8))) <= 8
+    # 5,000 units wide: 200 floats a weight are 23 GB a run
+    assert max(sizes(planned("seeds=4", "network.hidden=[5000, 5000]", workers=8))) == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    runs=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    workers=st.integers(1, 9),
+    limit=st.integers(1, 16),
+)
+def test_packing_loses_no_run_and_is_near_the_best_possible(runs, workers, limit):
+    configs, steps = [], {}
+    for kind, count in enumerate(runs, start=1):
+        found = planned(f"seeds={count}", f"training.iterations={kind * 100}").configs
+        configs += found
+        steps[plan.stack_key(found[0])] = kind * 500
+    stacks = plan.pack(configs, steps, dict.fromkeys(steps, limit), workers)
+    packed = Counter(config.run_id for stack in stacks for config in stack.configs)
+    assert packed == Counter(config.run_id for config in configs)
+    assert all(len(stack.configs) <= limit for stack in stacks)
+    assert [s.work for s in stacks] == sorted((s.work for s in stacks), reverse=True)
+    ideal = sum(stack.work for stack in stacks) / workers
+    longest_run = max(steps.values()) * (1 + plan._STACK_OVERHEAD)
+    assert plan._time(stacks, workers) <= ideal + max(longest_run, stacks[0].work)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("ewc.strenth=1", "unknown key 'ewc.strenth'; did you mean ewc.strength"),
+        ("ewc.strength=-1", "ewc.strength = -1: must be a number >= 0"),
+        ("ewc.strength=many", "ewc.strength = 'many': must be a number >= 0"),
+        ("optimizer.learning_rate=0", "learning_rate = 0: must be a number > 0 and <= 1000"),
+        ("optimizer.learning_rate=nan", "must be a number > 0"),
+        ("optimizer.nam=sgd", "did you mean optimizer.name"),
+        ("optimizer.name=sdg", "should be 'sgd', 'momentum' or 'adam'"),
+        ("flatness.strength=1", "strategy 'flatness', which is not run here"),
+        ("benchmark.tasks=0", "benchmark.tasks = 0: must be a number >= 1"),
+        ("training.batch_size=[]", "a grid needs at least one value"),
+        ("seeds=0", "seeds = 0: must be"),
+        ("seeds", "give it as key=value"),
+        ("seeds=[", "not valid YAML"),
+        ("evaluation.split=valid", "set benchmark.validation_fraction"),
+        ("evaluation.evry=3", "did you mean evaluation.every"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(assignment, message):
+    with pytest.raises(UserError, match=message) as caught:
+        planned(assignment, strategies=["ewc"])
+    assert "\n" not in str(caught.value)
+
+
+def test_validation_data_make_the_validation_split_possible():
+    made = planned("evaluation.split=valid", "benchmark.validation_fraction=0.1")
+    assert made.configs[0].evaluation.split == "valid"
+
+
+def test_a_strategy_given_twice_is_refused():
+    with pytest.raises(UserError, match="'naive' is given twice"):
+        planned(strategies=["naive", "naive"])
+
+
+def test_a_scenario_that_a_strategy_lacks_is_refused_with_the_nearest_that_works(
+    tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr(registry, "_added", {})
+    path = tmp_path / "only_task.py"
+    path.write_text(ONLY_TASK)
+    with pytest.raises(UserError, match=r"it supports: task\); .* --scenario task"):
+        planned(strategies=[str(path)])
+    with pytest.raises(UserError, match=r"--benchmark \S+-mnist --scenario task"):
+        planned(
+            strategies=[str(path)],
+            benchmark=lambda config: benchmark_of(config, scenarios=(Scenario.DOMAIN,)),
+        )
+
+
+def test_data_that_stand_in_are_announced():
+    assert planned("benchmark.name=permuted-mnist-5k").notices == ("this stands in",)

@@ -157,7 +157,7 @@ class RunConfig(Section):
 
     @property
     def group_id(self) -> str:
-        """Return the address of the configuration without its seed: runs to be averaged share it."""
+        """Return the address of all but the seed: runs to be averaged share it."""
         return _digest({"schema": SCHEMA_VERSION, **self.model_dump(mode="json", exclude={"seed"})})
 
     @property

@@ -7,15 +7,17 @@ anchor, keeps the penalty and applies it, implicitly or as a gradient, at the sa
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.tasks import TaskData
+from cl_bench.fisher import Estimator
 from cl_bench.precision import Diagonal, Kronecker, LowRank, Precision
-from cl_bench.strategy import Settings, Strategy, setting
+from cl_bench.strategy import Strategy, StrategySettings, setting
 
 _SHAPES: dict[str, type[Precision]] = {
     "diagonal": Diagonal,
@@ -24,7 +26,7 @@ _SHAPES: dict[str, type[Precision]] = {
 }
 
 
-class ConsolidationSettings(Settings):
+class ConsolidationSettings(StrategySettings):
     """Settings that all quadratic methods share, so that comparisons are fair."""
 
     strength: float = setting(1.0, "weight lambda of the penalty in the loss", low=0, high=1e12)
@@ -40,6 +42,34 @@ class ConsolidationSettings(Settings):
     every: int = setting(1, "apply the implicit step once every so many training steps", low=1)
 
 
+class FisherSettings(ConsolidationSettings):
+    """Settings of the methods whose importance is the Fisher information."""
+
+    strength: float = setting(
+        100.0, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-2, 1e6), log=True
+    )
+    fisher: Estimator = setting("exact", "estimator of the Fisher information's diagonal")
+    fisher_samples: int = setting(2000, "training images the Fisher is averaged over", low=1)
+
+
+class SnapshotSettings(ConsolidationSettings):
+    """Settings of the methods that watch how the weights fluctuate while they explore."""
+
+    exploration_steps: int = setting(
+        300, "extra training steps at a task's end, whose fluctuation is measured", low=4
+    )
+    snapshot_every: int = setting(6, "training steps from one snapshot to the next", low=1)
+
+    @model_validator(mode="after")
+    def _enough_snapshots(self) -> Self:
+        if self.exploration_steps < 3 * self.snapshot_every:
+            raise ValueError(
+                f"exploration_steps={self.exploration_steps} gives fewer than 3 snapshots at "
+                f"snapshot_every={self.snapshot_every}; use at least {3 * self.snapshot_every}"
+            )
+        return self
+
+
 class Consolidation(Strategy):
     """A strategy that pulls the weights towards anchors after each training step.
 
@@ -48,7 +78,6 @@ class Consolidation(Strategy):
     learning rate times `every`: it is stable at any strength.
     """
 
-    accumulates: ClassVar[bool] = True
     Settings = ConsolidationSettings
 
     strength: Tensor
@@ -68,7 +97,7 @@ class Consolidation(Strategy):
 
     @abstractmethod
     def measure(self, task: TaskData) -> Precision:
-        """Return the penalty to keep from now on, the earlier tasks' (`self.precision`) included."""
+        """Return the penalty to keep from now on, that of earlier tasks included."""
 
     def begin_task(self, task: TaskData) -> None:
         self._steps = 0
@@ -115,3 +144,23 @@ class Consolidation(Strategy):
             shape = next(iter(parts))[0]
             inner = {name: v for (_, name), v in parts.items()}
             self.precision = _SHAPES[shape].from_state(inner, self.learner.network)
+
+
+class SnapshotConsolidation(Consolidation):
+    """A strategy whose measure is the fluctuation of the weights over the exploration steps."""
+
+    Settings = SnapshotSettings
+    snapshot_every: int
+
+    def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
+        super().__init__(learner, settings)
+        self._snapshots: list[Tensor] = []
+
+    def visit(self, step: int) -> None:
+        if step % self.snapshot_every == 0:
+            self._snapshots.append(self.theta.clone())
+
+    def take_snapshots(self) -> list[Tensor]:
+        """Return the snapshots [R, D] of this task's exploration, and forget them."""
+        taken, self._snapshots = self._snapshots, []
+        return taken

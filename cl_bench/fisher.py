@@ -18,9 +18,7 @@ from cl_bench.engine.tasks import TaskData
 Estimator = Literal["exact", "sampled", "empirical", "batch-mean"]
 
 
-def diagonal_fisher(
-    learner: Learner, task: TaskData, estimator: Estimator, samples: int
-) -> Tensor:
+def diagonal_fisher(learner: Learner, task: TaskData, estimator: Estimator, samples: int) -> Tensor:
     """Return the Fisher information of each weight, [R, D], averaged over training images.
 
     Args:

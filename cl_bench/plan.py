@@ -70,6 +70,7 @@ def make_plan(
     workers: int = 1,
     is_stored: Callable[[RunConfig], bool] = lambda config: False,
     max_runs: int | None = None,
+    memory: int | None = None,
 ) -> Plan:
     """Resolve, check and pack everything the protocols ask for.
 
@@ -79,6 +80,7 @@ def make_plan(
         workers: how many stacks train at the same time.
         is_stored: whether a run has a record already.
         max_runs: the most runs of one stack; None is as many as half the memory holds.
+        memory: bytes of the device that trains; None is this machine's.
 
     Raises:
         UserError: a combination that cannot work.
@@ -98,7 +100,8 @@ def make_plan(
             if key not in steps:
                 strategy = registry.load(config.strategy.name)
                 steps[key] = _count_steps(config, benchmark, strategy)
-                fits = runs_that_fit(config, benchmark, strategy, workers)
+                share = (memory or machine_memory()) // (2 * max(1, workers))
+                fits = runs_that_fit(config, benchmark, strategy, share)
                 limits[key] = min(fits, max_runs or fits)
     stored = tuple(config for config in configs.values() if is_stored(config))
     done = {config.run_id for config in stored}
@@ -189,9 +192,9 @@ def free_settings(strategy: type[Strategy]) -> set[str]:
 
 
 def runs_that_fit(
-    config: RunConfig, benchmark: Benchmark, strategy: type[Strategy], workers: int
+    config: RunConfig, benchmark: Benchmark, strategy: type[Strategy], memory: int
 ) -> int:
-    """Return how many runs of this kind one of the workers can train together in half the memory.
+    """Return how many runs of this kind can train together in so many bytes, at least one.
 
     An estimate: the images of each seed's current task (of all tasks, for a strategy that is
     given them) and test sets, and the network's weights with what optimiser and strategy keep.
@@ -202,8 +205,15 @@ def runs_that_fit(
     images = 2 * pixels * largest * (tasks_held + 0.25 * benchmark.n_tasks)
     weights = network_size(config, benchmark)
     bytes_a_run = images + 4 * weights * _FLOATS_PER_WEIGHT
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, int(0.5 * memory / max(1, workers) / bytes_a_run))
+    return max(1, int(memory / bytes_a_run))
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory of this machine; 8 GB where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 8 * 2**30
 
 
 def network_size(config: RunConfig, benchmark: Benchmark) -> int:

@@ -226,7 +226,7 @@ class LayerBlocks:
         return len(self.pairs)
 
     def block(self, flat: Tensor, layer: int) -> Tensor:
-        """Return the matrices [..., out, in + 1] of a layer, copied out of flat weights [..., D]."""
+        """Return a layer's matrices [..., out, in + 1], copied out of flat weights [..., D]."""
         weight, bias = self.pairs[layer]
         return torch.cat([weight.view(flat).flatten(flat.dim()), bias.view(flat).unsqueeze(-1)], -1)
 

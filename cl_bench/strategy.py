@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ALL_SCENARIOS = frozenset(Scenario)
 
 
-class Settings(BaseModel):
+class StrategySettings(BaseModel):
     """A strategy's settings; a field of type float may differ from run to run of a stack."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,8 +64,8 @@ class Strategy:
     keeps_samples: ClassVar[bool] = False
     """Whether it keeps training images."""
 
-    class Settings(Settings):
-        """No settings."""
+    Settings: ClassVar[type[StrategySettings]] = StrategySettings
+    """What can be set, each declared by `setting`; a strategy nests a class of this name."""
 
     def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
         self.learner = learner

@@ -6,13 +6,12 @@ fluctuation at a task's end tells what the task needs, without a Fisher or any e
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from cl_bench.consolidation import Consolidation, ConsolidationSettings
-from cl_bench.engine.learner import Learner
+from cl_bench.consolidation import SnapshotConsolidation, SnapshotSettings
 from cl_bench.engine.tasks import TaskData
 from cl_bench.landscape.fluctuation import (
     Kind,
@@ -26,7 +25,7 @@ from cl_bench.strategy import setting
 Shape = Literal["kronecker", "diagonal", "low-rank", "low-rank+diagonal"]
 
 
-class Flatness(Consolidation):
+class Flatness(SnapshotConsolidation):
     """Precision = (variance / mean variance)^gamma, in one of four shapes.
 
     The relation sigma^2 ~ F^-psi gives the constraint F^-2 ~ (sigma^2)^(2/psi): gamma = 2/psi for
@@ -38,18 +37,14 @@ class Flatness(Consolidation):
     shape: str
     fluctuation: Kind
     gamma: Tensor
-    snapshot_every: int
     rank: int
     kept_rank: int
 
-    class Settings(ConsolidationSettings):
+    class Settings(SnapshotSettings):
         """Strength, shape, and how the fluctuation is taken."""
 
         strength: float = setting(
             0.01, "weight of the penalty", low=0, high=1e12, tune=(1e-5, 1e1), log=True
-        )
-        exploration_steps: int = setting(
-            300, "extra training steps at a task's end, whose fluctuation is measured", low=3
         )
         every: int = setting(20, "apply the implicit step once every so many training steps", low=1)
         shape: Shape = setting("kronecker", "which combinations of weights are held")
@@ -57,21 +52,11 @@ class Flatness(Consolidation):
             "increments", "changes between snapshots, or deviations from their mean"
         )
         gamma: float = setting(1.0, "power of the variance that gives the precision", low=0, high=4)
-        snapshot_every: int = setting(2, "training steps from one snapshot to the next", low=1)
         rank: int = setting(50, "low-rank shapes: directions taken from each task", low=1)
         kept_rank: int = setting(150, "low-rank shapes: directions kept of all tasks", low=1)
 
-    def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
-        super().__init__(learner, settings)
-        self._snapshots: list[Tensor] = []
-
-    def visit(self, step: int) -> None:
-        if step % self.snapshot_every == 0:
-            self._snapshots.append(self.theta.clone())
-
     def measure(self, task: TaskData) -> Precision:
-        moves = fluctuations(self._snapshots, self.fluctuation)
-        self._snapshots.clear()
+        moves = fluctuations(self.take_snapshots(), self.fluctuation)
         anchor = self.theta.clone()
         if self.shape == "kronecker":
             return self._kronecker(moves, anchor)

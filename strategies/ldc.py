@@ -1,4 +1,4 @@
-"""Landscape-dependent constraints: the paper's own form, with flatness measured along PCA directions.
+"""Landscape-dependent constraints: the paper's form, with measured flatness along PCA directions.
 
 Directions p_i are the leading ones of the weights' fluctuation at a task's end; each is held by
 the inverse square of the loss's measured flatness F_i along it.
@@ -6,13 +6,11 @@ the inverse square of the loss's measured flatness F_i along it.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from cl_bench.consolidation import Consolidation, ConsolidationSettings
-from cl_bench.engine.learner import Learner, cross_entropy
+from cl_bench.consolidation import SnapshotConsolidation, SnapshotSettings
+from cl_bench.engine.learner import cross_entropy
 from cl_bench.engine.tasks import Batch, TaskData
 from cl_bench.landscape.flatness import flatness
 from cl_bench.landscape.fluctuation import fluctuations, principal_components
@@ -20,41 +18,29 @@ from cl_bench.precision import LowRank
 from cl_bench.strategy import setting
 
 
-class LDC(Consolidation):
+class LDC(SnapshotConsolidation):
     """lambda * sum_{i <= Nc} F_i^-2 ((w - w1) . p_i)^2 for each past task, about its own anchor."""
 
     title = "LDC"
     source = "Feng & Tu 2020 (arXiv 2001.01678), landscape-dependent constraints, our reading"
     precision: LowRank | None
-    snapshot_every: int
     directions: int
     flatness_samples: int
 
-    class Settings(ConsolidationSettings):
+    class Settings(SnapshotSettings):
         """Strength, number of directions, and how flatness is measured."""
 
         strength: float = setting(
             10.0, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-3, 1e5), log=True
         )
-        exploration_steps: int = setting(
-            300, "extra training steps at a task's end, whose fluctuation is measured", low=3
-        )
         every: int = setting(10, "apply the implicit step once every so many training steps", low=1)
-        snapshot_every: int = setting(2, "training steps from one snapshot to the next", low=1)
         directions: int = setting(20, "Nc, principal directions held for each task", low=1)
         flatness_samples: int = setting(1000, "training images the loss is taken over", low=1)
 
-    def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
-        super().__init__(learner, settings)
-        self._snapshots: list[Tensor] = []
-
-    def visit(self, step: int) -> None:
-        if step % self.snapshot_every == 0:
-            self._snapshots.append(self.theta.clone())
-
     def measure(self, task: TaskData) -> LowRank:
-        found = principal_components(fluctuations(self._snapshots, "deviations"), self.directions)
-        self._snapshots.clear()
+        found = principal_components(
+            fluctuations(self.take_snapshots(), "deviations"), self.directions
+        )
         batches = list(task.sample(self.flatness_samples, "flatness"))
 
         def loss(theta: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cl_bench.consolidation import Consolidation, ConsolidationSettings
+from cl_bench.consolidation import Consolidation, FisherSettings
 from cl_bench.engine.tasks import TaskData
 from cl_bench.fisher import Estimator, diagonal_fisher
 from cl_bench.precision import Diagonal
@@ -18,16 +18,13 @@ class OnlineEWC(Consolidation):
     source = "Schwarz et al. 2018, ICML (arXiv 1805.06370), eq. 8-9"
     precision: Diagonal | None
     decay: Tensor
+    fisher: Estimator
+    fisher_samples: int
 
-    class Settings(ConsolidationSettings):
-        """Strength, decay and Fisher estimator."""
+    class Settings(FisherSettings):
+        """The Fisher's settings and the decay."""
 
-        strength: float = setting(
-            100.0, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-2, 1e6), log=True
-        )
         decay: float = setting(1.0, "factor gamma on the past's Fisher at each task", low=0, high=1)
-        fisher: Estimator = setting("exact", "estimator of the Fisher information's diagonal")
-        fisher_samples: int = setting(2000, "training images the Fisher is averaged over", low=1)
 
     def measure(self, task: TaskData) -> Diagonal:
         fisher = diagonal_fisher(self.learner, task, self.fisher, self.fisher_samples)

@@ -112,8 +112,8 @@ def test_upper_bounds_cost_more_and_come_first():
 
 def test_stacks_are_no_larger_than_memory_or_the_limit_allow():
     assert max(sizes(planned("seeds=50", max_runs=8))) <= 8
-    # 5,000 units wide: 200 floats a weight are 23 GB a run
-    assert max(sizes(planned("seeds=4", "network.hidden=[5000, 5000]", workers=8))) == 1
+    assert max(sizes(planned("seeds=50", memory=4 * 2**30))) < 50
+    assert max(sizes(planned("seeds=4", "network.hidden=[5000, 5000]", memory=2**30))) == 1
 
 
 @settings(max_examples=50, deadline=None)

@@ -54,15 +54,23 @@ class Effort:
     train_samples: int | None = None
     """Images of each task; None is all of them."""
     test_samples: int | None = None
-    strategy_rounds: int = 2
-    strategy_runs: int = 2
+    strategy_rounds: int = 1
+    strategy_runs: int = 1
     strategy_samples: int | None = None
     """Images of each task of the runs that compare strategies; None is all of them."""
     strategies: tuple[str, ...] | None = None
     """Strategies compared with naive; None is every one that is registered."""
 
 
-FULL = Effort(rounds=5, stack=8, our_images=80_000, peer_images=3840)
+FULL = Effort(
+    rounds=5,
+    stack=8,
+    our_images=50_000,
+    peer_images=2560,
+    strategy_rounds=2,
+    strategy_runs=1,
+    strategy_samples=20_000,
+)
 QUICK = Effort(
     rounds=3,
     stack=4,
@@ -70,8 +78,6 @@ QUICK = Effort(
     peer_images=1280,
     train_samples=4000,
     test_samples=1000,
-    strategy_rounds=1,
-    strategy_runs=1,
     strategy_samples=4000,
 )
 

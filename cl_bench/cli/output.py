@@ -101,16 +101,21 @@ def _print_table(rows: Sequence[Row], title: str) -> None:
     if not rows:
         console.print(f"{title}: none" if title else "none")
         return
-    table = Table(
-        box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold"
-    )
+    if title:
+        console.print(Text(title, style="bold"))
+    table = Table(box=box.SIMPLE_HEAD)
     columns = _columns(rows)
     aligned = {}
     for column in columns:
         values = [_plain(row.get(column)) for row in rows]
         numeric = any(_is_number(v) for v in values)
         numeric = numeric and all(v is None or v == "" or _is_number(v) for v in values)
-        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            Text(column),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=numeric or column == columns[0],
+        )
         aligned[column] = numeric
     for row in rows:
         table.add_row(*(Text(cell_text(row.get(c), aligned=aligned[c])) for c in columns))

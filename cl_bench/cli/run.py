@@ -128,6 +128,15 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _device_memory(device: str) -> int | None:
+    """Return the free bytes of a CUDA device; None where the machine's own memory counts."""
+    if device != "cuda":
+        return None
+    import torch
+
+    return int(torch.cuda.mem_get_info()[0])
+
+
 def _plan(protocols: Sequence[Protocol], work: Work, workers: int, download: bool) -> Plan:
     from cl_bench import benchmarks
     from cl_bench.plan import make_plan
@@ -138,6 +147,7 @@ def _plan(protocols: Sequence[Protocol], work: Work, workers: int, download: boo
         lambda config: benchmarks.get(config, data_dir=work.data_dir, download=download),
         workers=workers,
         is_stored=RunStore(work.out).exists,
+        memory=_device_memory(work.device),
     )
     for notice in plan.notices:
         remark(notice)
@@ -155,6 +165,7 @@ def _plan(protocols: Sequence[Protocol], work: Work, workers: int, download: boo
 
 def _carry_out(plan: Plan, work: Work, workers: int, mode: Mode, typed: Sequence[str]) -> Outcome:
     from cl_bench.execution import Interrupted, Outcome, PlanProgress, execute
+    from cl_bench.results.store import RunStore
     from cl_bench.tracking.sink import Sink
 
     with Sink(mode, directory=work.out, say=remark) as sink:
@@ -172,7 +183,8 @@ def _carry_out(plan: Plan, work: Work, workers: int, mode: Mode, typed: Sequence
             with progress:
                 return execute(plan.stacks, work, workers=workers, watcher=progress)
         except Interrupted as stopped:
-            kept = progress.runs_done + len(plan.stored)
+            store = RunStore(work.out)
+            kept = sum(store.exists(config) for config in plan.configs)
             remark(f"stopped; {kept} of {len(plan.configs)} runs are kept; {_resume(typed)}")
             raise typer.Exit(128 + stopped.signal_number) from None
 

@@ -45,7 +45,7 @@ class Evaluator:
         self._cache: dict[int, tuple[Tensor, Tensor, list[int]]] = {}
 
     def _data(self, task: int) -> tuple[Tensor, Tensor, list[int]]:
-        """Return images [U, n, F], labels [U, n] (-1 beyond a seed's own number) and the numbers."""
+        """Return images [U, n, F], labels [U, n] (-1 as padding) and the number of each seed."""
         if task in self._cache:
             return self._cache[task]
         streams = self.streams

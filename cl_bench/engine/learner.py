@@ -84,7 +84,9 @@ class Learner:
         """The optimiser's rate, [R, 1]."""
         return self.optimizer.learning_rate
 
-    def settings_of(self, strategy: type[Strategy], configs: Sequence[RunConfig]) -> dict[str, object]:
+    def settings_of(
+        self, strategy: type[Strategy], configs: Sequence[RunConfig]
+    ) -> dict[str, object]:
         """Return a strategy's settings: float fields as [R, 1] tensors, the others as they are."""
         values: dict[str, object] = {}
         for name, field in strategy.Settings.model_fields.items():
@@ -116,7 +118,7 @@ class Learner:
     def explore(
         self, strategy: Strategy, task: TaskData, steps: int, visit: Callable[[int], None]
     ) -> None:
-        """Take extra ordinary training steps at the end of a task; `visit` sees each one's number."""
+        """Take extra ordinary training steps at a task's end; `visit` sees each one's number."""
         for number, batch in enumerate(
             task.minibatches(self.batch_size, steps, "exploration"), start=1
         ):

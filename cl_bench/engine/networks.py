@@ -63,7 +63,7 @@ class Network(ABC):
 
     @abstractmethod
     def initial(self, seed: int) -> Tensor:
-        """Return initial weights [D], drawn on the CPU from the stream ("initial weights", seed)."""
+        """Return initial weights [D], drawn on the CPU from a stream of their own."""
 
     @abstractmethod
     def forward(self, theta: Tensor, images: Tensor) -> Tensor:
@@ -231,15 +231,15 @@ class ModuleNetwork(Network):
         return over_runs(theta, images)
 
     def backward(self, theta: Tensor, images: Tensor, cotangent: Cotangent, out: Tensor) -> None:
-        logits, pull_back = torch.func.vjp(lambda t: self.forward(t, images), theta)
-        out.copy_(pull_back(cotangent(logits.detach()))[0])
+        logits, pull_back = _vjp(lambda t: self.forward(t, images), theta)
+        out.copy_(pull_back(cotangent(logits.detach())))
 
     def per_sample_power(
         self, theta: Tensor, images: Tensor, cotangents: Tensor, power: int
     ) -> Tensor:
         def one_vector(weights: Tensor, image: Tensor, vector: Tensor) -> Tensor:
-            _, pull_back = torch.func.vjp(lambda t: self._one(t, image[None])[0], weights)
-            return pull_back(vector)[0]
+            _, pull_back = _vjp(lambda t: self._one(t, image[None])[0], weights)
+            return pull_back(vector)
 
         over_vectors = torch.func.vmap(one_vector, in_dims=(None, None, 0))
         over_samples = torch.func.vmap(over_vectors, in_dims=(None, 0, 0))
@@ -252,6 +252,14 @@ class ModuleNetwork(Network):
                 (1, 2)
             )
         return total
+
+
+def _vjp(
+    function: Callable[[Tensor], Tensor], at: Tensor
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Return the value of a function of one tensor and its vector-Jacobian product there."""
+    value, pull_back = torch.func.vjp(function, at)[:2]
+    return value, lambda vector: pull_back(vector)[0]
 
 
 def _convnet(input_shape: tuple[int, ...], hidden: Sequence[int], n_outputs: int) -> nn.Module:

@@ -43,8 +43,8 @@ class Optimizer(ABC):
     @abstractmethod
     def _move(self, theta: Tensor, gradient: Tensor) -> None: ...
 
-    def reset(self) -> None:
-        """Forget the past: a new task starts (does nothing where there is no state)."""
+    def reset(self) -> None:  # noqa: B027 - most have nothing to forget
+        """Forget the past: a new task starts."""
 
 
 class SGD(Optimizer):
@@ -80,7 +80,9 @@ class Adam(Optimizer):
         self._beta1 = column([c.beta1 for c in configs], device)
         self._beta2 = column([c.beta2 for c in configs], device)
         self._epsilon = column([c.epsilon for c in configs], device)
-        self.reset()
+        self.steps = 0
+        self.mean: Tensor | None = None
+        self.square: Tensor | None = None
 
     def _move(self, theta: Tensor, gradient: Tensor) -> None:
         if self.mean is None or self.square is None:
@@ -95,8 +97,7 @@ class Adam(Optimizer):
 
     def reset(self) -> None:
         self.steps = 0
-        self.mean: Tensor | None = None
-        self.square: Tensor | None = None
+        self.mean = self.square = None
 
 
 _OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "momentum": Momentum, "adam": Adam}

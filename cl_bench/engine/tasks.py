@@ -94,7 +94,9 @@ class TaskData:
             images.append(torch.cat([torch.from_numpy(p.images) for p in parts]))
             labels.append(torch.cat([torch.from_numpy(p.labels) for p in parts]))
             origin.append(
-                torch.cat([torch.full((len(p.labels),), m) for m, p in zip(members, parts, strict=True)])
+                torch.cat(
+                    [torch.full((len(p.labels),), m) for m, p in zip(members, parts, strict=True)]
+                )
             )
             sizes.append(len(labels[-1]))
         self.sizes = sizes

@@ -52,7 +52,9 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def task_steps(training: TrainingConfig, benchmark: Benchmark, task: int, *, all_so_far: bool) -> int:
+def task_steps(
+    training: TrainingConfig, benchmark: Benchmark, task: int, *, all_so_far: bool
+) -> int:
     """Return the minibatches that training on a task takes; upper bounds train on all so far."""
     members = range(task + 1) if all_so_far else (task,)
     if training.iterations is not None:
@@ -116,14 +118,12 @@ class _Stack:
         self.device = device
         self.training: TrainingConfig = first.training
         self.schedule: EvaluationConfig = first.evaluation
-        self.benchmark = benchmarks.get(first.benchmark, data_dir=data_dir)
+        self.benchmark = benchmarks.get(first.benchmark, data_dir=data_dir, download=False)
         strategy_class = registry.load(first.strategy.name)
         self.streams = Streams(
             self.benchmark, [c.seed for c in configs], device, first.training.outputs
         )
-        network = build_network(
-            first.network, self.benchmark.input_shape, self.benchmark.n_outputs
-        )
+        network = build_network(first.network, self.benchmark.input_shape, self.benchmark.n_outputs)
         self.learner = Learner(network, configs, self.benchmark.scenario, device)
         settings = self.learner.settings_of(strategy_class, configs)
         self.strategy = strategy_class(self.learner, settings)
@@ -267,5 +267,7 @@ class _Stack:
                 "stack_size": learner.runs,
             },
             provenance=provenance,
-            **frames,
+            accuracy=frames["accuracy"],
+            curve=frames["curve"],
+            predictions=frames["predictions"],
         )

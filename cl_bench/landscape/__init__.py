@@ -1,1 +1,1 @@
-"""Measurements on a trained stack: how the weights fluctuate and how flat the loss is around them."""
+"""Measurements on a trained stack: how weights fluctuate, how flat the loss is around them."""

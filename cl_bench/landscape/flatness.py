@@ -1,7 +1,7 @@
 """Flatness of the loss along directions of weight space, measured by bracketing.
 
 F = d_right - d_left, where the loss along the direction has grown by the factor e on either side
-(Feng & Tu, arXiv 2001.01678, our reading). For a quadratic log-loss with curvature h, F = sqrt(8/h).
+(Feng & Tu, arXiv 2001.01678, our reading). A quadratic log-loss of curvature h has F = sqrt(8/h).
 """
 
 from __future__ import annotations

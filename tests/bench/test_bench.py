@@ -29,7 +29,6 @@ TINY = Effort(
     shapes=(SMALL,),
     train_samples=200,
     test_samples=100,
-    strategy_rounds=1,
     strategy_samples=64,
     strategies=("l2",),
 )

@@ -1,0 +1,215 @@
+"""The command line as a user meets it: what is printed where, and the exit codes."""
+
+import csv
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from cl_bench import registry
+from cl_bench.cli import main
+from cl_bench.results.store import RunStore
+from tests.support import make_record
+
+SMALL = [
+    "--benchmark=permuted-mnist-5k",
+    "--tasks=2",
+    "--wandb=off",
+    "--set=benchmark.train_samples=200",
+    "--set=benchmark.test_samples=50",
+    "--set=network.hidden=[8]",
+]
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A folder with five seeds of two strategies."""
+    store = RunStore(tmp_path)
+    for seed in range(5):
+        for strategy, gain in (("ewc", 0.0), ("flatness", 0.04)):
+            last = [0.88 + gain + seed / 500, 0.9 + gain - seed / 500 + gain * seed / 9, 0.93]
+            matrix = [[0.95, 0.1, float("nan")], [0.92, 0.94, 0.1], last]
+            store.write(make_record(strategy, seed, matrix))
+    return tmp_path
+
+
+def test_help_and_lists_answer_at_once_without_the_heavy_libraries():
+    heavy = "{'torch', 'pandas', 'matplotlib', 'avalanche', 'wandb', 'scipy', 'torchvision'}"
+    for words in (["--help"], ["run", "--help"], ["list"]):
+        code = (
+            f"import sys; from cl_bench.cli import main; main({words!r});"
+            f"found = {heavy} & set(sys.modules); assert not found, found"
+        )
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert after.ru_utime - before.ru_utime < 1  # .1 to .4 s on an idle machine
+
+
+@pytest.mark.parametrize("kind", ["strategies", "benchmarks", "metrics", "configs"])
+def test_everything_is_listed_in_every_format(kind, capsys):
+    assert main(["list", kind, "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert main(["list", kind, "--format", "csv"]) == 0
+    as_csv = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["name"] for row in rows] == [row["name"] for row in as_csv]
+    assert main(["list", kind]) == 0
+    table = capsys.readouterr().out
+    assert all(row["name"] in table for row in rows)
+
+
+def test_a_list_of_everything_is_one_json_object(capsys):
+    assert main(["list", "--format=json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {
+        "strategies",
+        "benchmarks",
+        "metrics",
+        "configs",
+    }
+
+
+def test_a_run_is_trained_once_and_shown_each_time(tmp_path, capsys):
+    words = ["run", "--strategy=naive,joint", "--seeds=2", "--workers=1", *SMALL]
+    words += ["--out", str(tmp_path), "--format=json"]
+    assert main(words) == 0
+    first = capsys.readouterr()
+    tables = json.loads(first.out)
+    assert {row["strategy"] for row in tables["results"]} == {"naive", "joint"}
+    row = tables["results"][0]
+    assert row["seeds"] == 2
+    assert 0 <= row["task_1"] <= 1
+    assert row["average_accuracy_low"] <= row["average_accuracy"] <= row["average_accuracy_high"]
+    assert len(tables["paired differences in average accuracy"]) == 1
+    assert "4 runs to train" in first.err
+    assert f"next: python -m cl_bench compare --out {tmp_path}" in first.err
+    assert (tmp_path / "forgetting.svg").read_text().startswith("<?xml")
+
+    assert main([*words, "--no-picture"]) == 0
+    second = capsys.readouterr()
+    assert json.loads(second.out) == tables
+    assert "nothing to train: all 4 runs" in second.err
+
+
+def test_a_single_strategy_leads_on_to_a_comparison_with_the_same_options(tmp_path, capsys):
+    words = ["run", "--strategy", "naive", "--seeds=1", *SMALL, "--out", str(tmp_path)]
+    assert main(words) == 0
+    following = capsys.readouterr().err.rpartition("next: ")[2].strip()
+    rest = " ".join(words[3:]).replace("--set=network.hidden=[8]", "'--set=network.hidden=[8]'")
+    assert following == f"python -m cl_bench run {rest} --strategy naive,ewc,flatness"
+
+
+def test_a_failed_run_is_exit_code_1_and_the_others_are_shown(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(registry, "_added", {})
+    path = tmp_path / "failing.py"
+    path.write_text(
+        '"""Fails."""\n'
+        "from cl_bench.strategy import Strategy\n\n\n"
+        "class Failing(Strategy):\n"
+        "    def end_task(self, task):\n"
+        '        raise RuntimeError("no end")\n'
+    )
+    words = ["run", f"--strategy={path},naive", "--seeds=1", "--workers=1", *SMALL]
+    assert main([*words, "--out", str(tmp_path / "out"), "--no-picture"]) == 1
+    printed = capsys.readouterr()
+    assert "failed: failing (seed 0): RuntimeError: no end" in printed.err
+    assert "1 runs failed; resume with:" in printed.err
+    assert "naive" in printed.out
+
+
+def test_compare_pairs_the_stored_runs_and_draws_a_picture(stored, tmp_path, capsys):
+    picture = tmp_path / "curves.png"
+    words = ["compare", "--out", str(stored), "--format=json", "--picture", str(picture)]
+    assert main(words) == 0
+    tables = json.loads(capsys.readouterr().out)
+    (pair,) = tables["paired differences in average accuracy"]
+    assert (pair["a"], pair["b"], pair["seeds"]) == ("flatness", "ewc", 5)
+    assert pair["low"] > 0
+    assert pair["better"] == "flatness"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert main(["compare", "--out", str(stored), "--strategy=ewc", "--metric=min_acc"]) == 0
+    printed = capsys.readouterr()
+    assert "nothing to pair" in printed.err
+    assert "flatness" not in printed.out
+
+
+def test_a_picture_is_of_one_protocol(stored, tmp_path, capsys):
+    RunStore(stored).write(make_record("ewc", optimizer={"learning_rate": 0.1}))
+    words = ["compare", "--out", str(stored), "--picture", str(tmp_path / "x.svg")]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "choose one with --protocol" in error
+    chosen = make_record("flatness").config.protocol_id
+    assert main([*words, "--protocol", chosen[:8]]) == 0
+
+
+def test_show_gives_all_runs_a_run_or_a_configuration(stored, capsys):
+    assert main(["show", "--out", str(stored), "--format=csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert len(rows) == 10
+
+    assert main(["show", rows[0]["run_id"][:8], "--out", str(stored), "--format=json"]) == 0
+    one = json.loads(capsys.readouterr().out)
+    assert one["accuracy"][1] == {"after": "task 1", "task 1": 0.95, "task 2": 0.1, "task 3": None}
+    record = {row["key"]: row["value"] for row in one["record"]}
+    assert record["provenance.device"] == "cpu"
+
+    for name in ("flatness", rows[-1]["group_id"]):
+        assert main(["show", name, "--out", str(stored)]) == 0
+        printed = capsys.readouterr().out
+        assert "mean of 5 seeds" in printed
+        assert "0.9240" in printed  # the mean of .92, .922, …, .928
+
+
+MISTAKES = [
+    (["run", "--strategy=flatnes"], "unknown strategy 'flatnes'; did you mean flatness?"),
+    (["run", "--seeds=0"], "seeds = 0: must be"),
+    (["run", "--seeds=many"], "Invalid value for '--seeds'"),
+    (["run", "--scenario=klass"], "should be 'task', 'domain' or 'class'"),
+    (["run", "--benchmark=permuted-mnis"], "did you mean permuted-mnist"),
+    (["run", "--set=flatness.strenth=1"], "did you mean flatness.strength"),
+    (["run", "--set=flatness.strength=-1"], "flatness.strength = -1: must be a number >= 0"),
+    (["run", "--data-dir=/not/there"], "--data-dir /not/there: there is no such folder"),
+    (["run", "--out=/dev/null/runs"], "cannot write runs to /dev/null/runs"),
+    (["run", "--config=not-there.yaml"], "there is no config file not-there.yaml"),
+    (["run", "--wandb=of"], "unknown W&B mode 'of'; did you mean off"),
+    (["rum"], "Did you mean 'run'?"),
+    (["run", "--sedes=3"], "No such option"),
+    (["list", "strategy"], "is not one of"),
+    (["compare", "--out=/not/there"], "no folder of runs at /not/there"),
+    (["compare", "--metric=forgeting"], "did you mean forgetting"),
+    (["compare", "--picture=x.pdf"], "ends in .svg or .png"),
+    (["show", "--out=/not/there"], "no folder of runs at /not/there"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), MISTAKES, ids=lambda value: str(value)[:40])
+def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(
+    words, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_a_device_that_is_not_there_is_a_mistake(tmp_path, monkeypatch, capsys):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["run", "--device=cuda", "--out", str(tmp_path / "out")]) == 2
+    assert "--device cuda: no CUDA device" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_process_ends_with_the_same_exit_code():
+    found = subprocess.run(
+        [sys.executable, "-m", "cl_bench", "list", "nothing"], capture_output=True, text=True
+    )
+    assert found.returncode == 2
+    assert found.stdout == ""
+    assert "Traceback" not in found.stderr

@@ -1,0 +1,44 @@
+"""Small real trainings for tests: a few hundred MNIST images, the default network, seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cl_bench import benchmarks, registry
+from cl_bench.config import BenchmarkConfig, RunConfig
+from cl_bench.engine import train_stack
+from cl_bench.results.record import RunRecord
+from tests.support import make_config
+
+SHORT = {
+    "exploration_steps": 12,
+    "snapshot_every": 2,
+    "fisher_samples": 200,
+    "samples": 200,
+    "flatness_samples": 200,
+}
+"""Settings that make a strategy quick, where it has them."""
+
+
+def config(strategy: str = "naive", seed: int = 0, **changes: Any) -> RunConfig:
+    """Return a small resolved run; `settings` are the strategy's, the rest are sections."""
+    known = registry.load(strategy).Settings
+    short = {k: v for k, v in SHORT.items() if k in known.model_fields}
+    settings = known(**{**short, **changes.pop("settings", {})}).model_dump()
+    wanted = {
+        "name": "permuted-mnist",
+        "tasks": 2,
+        "train_samples": 1000,
+        "test_samples": 300,
+        **changes.pop("benchmark", {}),
+    }
+    resolved = benchmarks.get(BenchmarkConfig(**wanted), download=False).config
+    return make_config(
+        strategy, seed, settings=settings, benchmark=resolved.model_dump(), **changes
+    )
+
+
+def train(configs: Sequence[RunConfig], threads: int = 1) -> list[RunRecord]:
+    """Train a stack on the CPU."""
+    return train_stack(configs, device="cpu", threads=threads)

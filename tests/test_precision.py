@@ -13,7 +13,7 @@ RUNS, D = 2, NETWORK.size
 
 
 def dense(precision: Precision) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return P [R, D, D] and the point [R, D] where the gradient vanishes, from `gradient` alone."""
+    """Return P [R, D, D] and where the gradient vanishes [R, D], from `gradient` alone."""
     zero = precision.gradient(torch.zeros(RUNS, D, dtype=torch.float64))
     columns = []
     for i in range(D):
@@ -108,9 +108,7 @@ def test_a_sum_keeps_each_anchor(shape):
         second.target = torch.randn_like(second.target)
     theta = torch.randn(RUNS, D, dtype=torch.float64)
     both = first.plus(second)
-    torch.testing.assert_close(
-        both.gradient(theta), first.gradient(theta) + second.gradient(theta)
-    )
+    torch.testing.assert_close(both.gradient(theta), first.gradient(theta) + second.gradient(theta))
 
 
 def test_a_weight_without_importance_is_left_alone():

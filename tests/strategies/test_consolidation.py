@@ -1,0 +1,243 @@
+"""Quadratic methods as a user meets them: finite at any strength, equal terms, right formulas."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import brentq
+from torch.nn import functional
+
+from cl_bench import benchmarks, registry
+from cl_bench.consolidation import Consolidation
+from cl_bench.engine.learner import Learner
+from cl_bench.engine.networks import MLP
+from cl_bench.engine.tasks import Streams, TaskData
+from cl_bench.precision import Diagonal, LowRank
+from tests.training import config, train
+
+CPU = torch.device("cpu")
+QUADRATIC = [
+    name for name in registry.strategy_names() if issubclass(registry.load(name), Consolidation)
+]
+SHAPES = [("flatness", {"shape": s, "rank": 3, "kept_rank": 5}) for s in ("diagonal", "low-rank")]
+SHAPES += [("flatness", {"shape": "low-rank+diagonal", "rank": 3, "kept_rank": 5})]
+FORMS = [*[(name, {}) for name in QUADRATIC], *SHAPES, ("flatness", {"fluctuation": "deviations"})]
+TINY = {"network": {"hidden": (30,)}, "benchmark": {"tasks": 3, "train_samples": 640}}
+
+
+@pytest.mark.parametrize(("strategy", "settings"), FORMS)
+def test_any_strength_gives_finite_numbers(strategy, settings):
+    strengths = [10.0**k for k in range(-6, 10)]
+    records = train(
+        [config(strategy, settings={**settings, "strength": s}, **TINY) for s in strengths]
+    )
+    for record in records:
+        assert all(np.isfinite(w).all() for w in record.weights.values())
+        assert record.accuracy.accuracy.between(0, 1).all()
+        assert np.isfinite(record.accuracy.loss).all()
+    learnt = {r.weights_sha256 for r in records}
+    assert len(learnt) > 8, "the strength changes what is learnt"
+
+
+# A few held directions (ldc) cannot hold a whole task.
+@pytest.mark.parametrize("strategy", [name for name in QUADRATIC if name != "ldc"])
+def test_a_strong_penalty_holds_the_first_task(strategy):
+    changes = {"benchmark": {"tasks": 2, "train_samples": 3000}, "network": {"hidden": (50,)}}
+    longer = {"exploration_steps": 90}
+    low, high = train(
+        [config(strategy, settings={**longer, "strength": s}, **changes) for s in (1e-6, 1e9)]
+    )
+    kept = [
+        r.accuracy.query("task == 0 and after_task >= 0").accuracy.tolist() for r in (low, high)
+    ]
+    assert kept[1][0] - kept[1][1] < 0.05
+    assert np.linalg.norm(moved(high)) < np.linalg.norm(moved(low))
+
+
+def moved(record):
+    network = MLP(784, (50,), 10)
+    start = network.unstack(network.initial(record.config.seed))
+    return np.concatenate([(w - start[k].numpy()).ravel() for k, w in record.weights.items()])
+
+
+def stack(strategy, **settings):
+    runs = [config(strategy, seed, settings=settings, **TINY) for seed in (0, 1)]
+    bench = benchmarks.get(runs[0].benchmark, download=False)
+    streams = Streams(bench, [0, 1], CPU)
+    learner = Learner(MLP(784, (8,), bench.n_outputs), runs, bench.scenario, CPU)
+    cls = registry.load(strategy)
+    return cls(learner, learner.settings_of(cls, runs)), streams
+
+
+def run_task(strategy, streams, index, steps=6):
+    task = TaskData(streams, index)
+    strategy.begin_task(task)
+    for batch in task.minibatches(32, steps):
+        strategy.learner.step(strategy, batch)
+    strategy.end_task(task)
+
+
+def test_explicit_form_is_the_gradient_of_the_penalised_loss():
+    strategy, streams = stack("ewc", form="explicit", strength=30.0, exploration_steps=0)
+    run_task(strategy, streams, 0)
+    penalty = strategy.precision
+    assert isinstance(penalty, Diagonal)
+    theta = strategy.theta[1].clone()
+    task = TaskData(streams, 1)
+    strategy.begin_task(task)
+    batch = next(iter(task.minibatches(32, 1)))
+    leaf = theta.clone().requires_grad_()
+    logits = strategy.learner.network.forward(leaf[None], batch.images[1:])
+    gap = leaf - penalty.anchor[1]
+    loss = functional.cross_entropy(logits[0], batch.labels[1])
+    (loss + 30 / 2 * (penalty.omega[1] * gap.square()).sum()).backward()
+    strategy.learner.step(strategy, batch)
+    expected = theta - 0.05 * leaf.grad
+    torch.testing.assert_close(strategy.theta[1], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_implicit_and_explicit_agree_where_the_penalty_is_weak():
+    records = [
+        train([config("ewc", settings={"form": form, "strength": 1.0}, **TINY)])[0]
+        for form in ("implicit", "explicit")
+    ]
+    for a, b in zip(*(r.weights.values() for r in records), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-3)
+
+
+def test_the_anchor_is_the_mean_of_the_exploration():
+    strategy, streams = stack("l2", exploration_steps=5)
+    visited = []
+    strategy.visit = lambda step: visited.append(strategy.theta.clone())
+    run_task(strategy, streams, 0)
+    assert len(visited) == 5
+    torch.testing.assert_close(strategy.theta, torch.stack(visited).mean(0))
+    assert torch.equal(strategy.precision.anchor, strategy.theta)
+
+
+def test_without_averaging_the_anchor_is_the_last_weights():
+    strategy, streams = stack("l2", exploration_steps=5, average_anchor=False)
+    visited = []
+    strategy.visit = lambda step: visited.append(strategy.theta.clone())
+    run_task(strategy, streams, 0)
+    assert torch.equal(strategy.theta, visited[-1])
+
+
+def test_ewc_keeps_an_anchor_for_each_task_and_online_ewc_the_last():
+    strategy, streams = stack("ewc", exploration_steps=0)
+    run_task(strategy, streams, 0)
+    first = strategy.precision
+    theta0 = strategy.theta.clone()
+    run_task(strategy, streams, 1)
+    second_omega = strategy.precision.omega - first.omega
+    point = torch.randn_like(theta0)
+    expected = first.omega * (point - theta0) + second_omega * (point - strategy.theta)
+    torch.testing.assert_close(strategy.precision.gradient(point), expected, rtol=1e-3, atol=1e-5)
+    online, streams = stack("online-ewc", exploration_steps=0, decay=0.5)
+    run_task(online, streams, 0)
+    before = online.precision.omega
+    run_task(online, streams, 1)
+    assert torch.equal(online.precision.anchor, online.theta)
+    assert (online.precision.omega >= 0.5 * before - 1e-9).all()
+
+
+def test_si_integrates_the_gradient_along_the_path():
+    strategy, streams = stack("si", exploration_steps=0, damping=0.1)
+    task = TaskData(streams, 0)
+    strategy.begin_task(task)
+    start = strategy.theta.clone()
+    path = torch.zeros_like(start)
+    for batch in task.minibatches(32, 4):
+        before = strategy.theta.clone()
+        strategy.learner.step(strategy, batch)
+        path -= strategy.learner.gradient * (strategy.theta - before)
+    strategy.end_task(task)
+    expected = path.clamp(min=0) / ((strategy.theta - start).square() + 0.1)
+    torch.testing.assert_close(strategy.precision.omega, expected)
+
+
+def test_mas_is_the_mean_absolute_gradient_of_the_squared_outputs():
+    strategy, streams = stack("mas", exploration_steps=0, samples=10)
+    run_task(strategy, streams, 0)
+    images = next(iter(TaskData(streams, 0).sample(10, "sensitivity"))).images[1]
+    total = torch.zeros_like(strategy.theta[1])
+    for image in images:
+        leaf = strategy.theta[1].clone().requires_grad_()
+        strategy.learner.network.forward(leaf[None], image[None, None]).square().sum().backward()
+        total += leaf.grad.abs()
+    torch.testing.assert_close(strategy.precision.omega[1], total / 10, rtol=1e-4, atol=1e-6)
+
+
+def test_ldc_holds_measured_directions_by_their_inverse_square_flatness():
+    strategy, streams = stack("ldc", directions=3)
+    run_task(strategy, streams, 0, steps=100)
+    held = strategy.precision
+    assert isinstance(held, LowRank)
+    identity = torch.eye(3).expand(2, 3, 3)
+    torch.testing.assert_close(
+        torch.bmm(held.directions, held.directions.transpose(1, 2)), identity, atol=1e-4, rtol=0
+    )
+    batch = next(iter(TaskData(streams, 0).sample(200, "flatness")))
+    network = strategy.learner.network
+
+    def loss(theta):
+        logits = network.forward(theta, batch.images)
+        return torch.stack(
+            [functional.cross_entropy(x, y) for x, y in zip(logits, batch.labels, strict=True)]
+        )
+
+    theta, direction = strategy.theta, held.directions[:, 1]
+    target = math.e * loss(theta)[0]
+
+    def above(distance):
+        return float(loss(theta + distance * direction)[0] - target)
+
+    wide = brentq(above, 0, 4) - brentq(above, -4, 0)
+    assert held.scale[0, 1].rsqrt().item() == pytest.approx(wide, rel=0.01)
+    run_task(strategy, streams, 1)
+    assert strategy.precision.directions.shape[1] == 6
+
+
+def test_ldc_stops_the_directions_it_holds_and_no_others():
+    strategy, streams = stack("ldc", directions=3, strength=1e9, every=1)
+    run_task(strategy, streams, 0, steps=50)
+    anchor, held = strategy.theta.clone(), strategy.precision.directions
+    task = TaskData(streams, 1)
+    strategy.begin_task(task)
+    for batch in task.minibatches(32, 30):
+        strategy.learner.step(strategy, batch)
+    move = strategy.theta - anchor
+    assert move.norm(dim=1).min() > 0.1
+    assert torch.bmm(held, move.unsqueeze(-1)).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(("strategy", "settings"), FORMS)
+def test_state_round_trips(strategy, settings):
+    first, streams = stack(strategy, **settings)
+    run_task(first, streams, 0)
+    second, _ = stack(strategy, **settings)
+    second.theta.copy_(first.theta)
+    second.load_state({k: v.clone() for k, v in first.state().items()})
+    for one in (first, second):
+        run_task(one, streams, 1)
+    assert torch.equal(first.theta, second.theta)
+    assert first.bytes_kept() > 0
+
+
+def test_flatness_keeps_constant_memory():
+    strategy, streams = stack("flatness")
+    kept = []
+    for task in range(3):
+        run_task(strategy, streams, task)
+        kept.append(strategy.bytes_kept())
+    assert len(set(kept)) == 1
+
+
+def test_ewc_is_short():
+    file = registry.folder("strategies") / "ewc.py"
+    source = [line for line in Path(file).read_text().splitlines() if line.strip()]
+    assert len(source) <= 35

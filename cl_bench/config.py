@@ -65,7 +65,7 @@ class OptimizerConfig(Section):
     """The optimiser's rule and its numbers (torch.optim's names and definitions)."""
 
     name: Literal["sgd", "momentum", "adam"] = "sgd"
-    learning_rate: Annotated[float, Field(gt=0, le=1000)] = 0.05
+    learning_rate: Annotated[float, Field(gt=0, le=1000)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Used by `momentum` alone."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9

@@ -9,15 +9,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, Literal, Self
 
-import torch
 from pydantic import model_validator
 from torch import Tensor
 
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.tasks import TaskData
+from cl_bench.exploration import Exploration, ExplorationSettings
 from cl_bench.fisher import Estimator
 from cl_bench.precision import Diagonal, Kronecker, LowRank, Precision
-from cl_bench.strategy import Strategy, StrategySettings, setting
+from cl_bench.strategy import setting
 
 _SHAPES: dict[str, type[Precision]] = {
     "diagonal": Diagonal,
@@ -26,16 +26,10 @@ _SHAPES: dict[str, type[Precision]] = {
 }
 
 
-class ConsolidationSettings(StrategySettings):
+class ConsolidationSettings(ExplorationSettings):
     """Settings that all quadratic methods share, so that comparisons are fair."""
 
     strength: float = setting(1.0, "weight lambda of the penalty in the loss", low=0, high=1e12)
-    exploration_steps: int = setting(
-        300, "extra training steps at a task's end, over which the anchor is averaged", low=0
-    )
-    average_anchor: bool = setting(
-        True, "hold the weights at their mean over the exploration steps, not at the last ones"
-    )
     form: Literal["implicit", "explicit"] = setting(
         "implicit", "apply the penalty by its implicit step, or add its gradient to the loss's"
     )
@@ -70,7 +64,7 @@ class SnapshotSettings(ConsolidationSettings):
         return self
 
 
-class Consolidation(Strategy):
+class Consolidation(Exploration):
     """A strategy that pulls the weights towards anchors after each training step.
 
     The penalty is strength * q(theta), q the sum of what `measure` returned after each task. The
@@ -81,8 +75,6 @@ class Consolidation(Strategy):
     Settings = ConsolidationSettings
 
     strength: Tensor
-    exploration_steps: int
-    average_anchor: bool
     form: str
     every: int
 
@@ -90,10 +82,6 @@ class Consolidation(Strategy):
         super().__init__(learner, settings)
         self.precision: Precision | None = None
         self._steps = 0
-
-    @classmethod
-    def extra_steps(cls, settings: dict[str, Any]) -> int:
-        return int(settings["exploration_steps"])
 
     @abstractmethod
     def measure(self, task: TaskData) -> Precision:
@@ -115,19 +103,8 @@ class Consolidation(Strategy):
         if self._steps % self.every == 0:
             self.precision.pull(self.theta)
 
-    def visit(self, step: int) -> None:
-        """See the weights after each exploration step, counted from 1."""
-
     def end_task(self, task: TaskData) -> None:
-        total = torch.zeros_like(self.theta)
-
-        def visit(step: int) -> None:
-            total.add_(self.theta)
-            self.visit(step)
-
-        self.learner.explore(self, task, self.exploration_steps, visit)
-        if self.exploration_steps and self.average_anchor:
-            self.theta.copy_(total.div_(self.exploration_steps))
+        super().end_task(task)
         self.precision = self.measure(task)
 
     def state(self) -> dict[str, Tensor]:

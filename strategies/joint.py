@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from cl_bench.strategy import Strategy
+from cl_bench.exploration import Exploration
 
 
-class Joint(Strategy):
-    """Starts anew with each task and trains on everything seen, as many epochs as one task gets."""
+class Joint(Exploration):
+    """Starts anew with each task and trains on everything seen, as many epochs as one task gets.
+
+    It explores and averages at the end as the consolidation methods do: without that they
+    can end above it.
+    """
 
     title = "Joint"
     source = "the field's upper reference; also called offline or multitask training"

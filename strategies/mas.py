@@ -22,7 +22,7 @@ class MAS(Consolidation):
         """Strength and number of images."""
 
         strength: float = setting(
-            1.0, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-4, 1e4), log=True
+            0.01, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-5, 1e3), log=True
         )
         samples: int = setting(2000, "training images the sensitivity is averaged over", low=1)
 

@@ -111,6 +111,13 @@ def test_the_default_config_is_the_default_protocol():
     assert content == default
 
 
+@pytest.mark.parametrize("name", ["permuted-mnist-10", "permuted-mnist-20", "rotated-mnist-5"])
+def test_what_is_called_the_default_protocol_differs_in_its_benchmark_alone(name):
+    (named,) = protocol.read(name)
+    left_out = {"description", "source", "benchmark"}
+    assert named.model_dump(exclude=left_out) == Protocol().model_dump(exclude=left_out)
+
+
 @pytest.mark.parametrize("name", registry.config_names())
 def test_every_config_is_valid_and_says_where_it_comes_from(name):
     (read,) = protocol.read(name)

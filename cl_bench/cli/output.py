@@ -63,6 +63,11 @@ def remark(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def counted(number: int, word: str) -> str:
+    """Return a number with its noun: `1 run`, `2 runs`."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
 def _plain(value: Any) -> Any:
     """Return a value as JSON can hold it: not-a-number becomes null."""
     if isinstance(value, Mapping):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cl_bench.cli.output import Format, FormatOption, emit_many, remark
+from cl_bench.cli.output import Format, FormatOption, counted, emit_many, remark
 from cl_bench.errors import UserError
 from cl_bench.tracking.mode import Mode
 
@@ -95,7 +95,7 @@ def run(
     _show(plan, out, format, picture, typed)
     if outcome.failures:
         runs = sum(len(failure.stack.configs) for failure in outcome.failures)
-        remark(f"{runs} runs failed; {_resume(typed)}")
+        remark(f"{counted(runs, 'run')} failed; {_resume(typed)}")
         raise typer.Exit(1)
 
 
@@ -152,13 +152,14 @@ def _plan(protocols: Sequence[Protocol], work: Work, workers: int, download: boo
     for notice in plan.notices:
         remark(notice)
     stored, todo = len(plan.stored), len(plan.configs) - len(plan.stored)
-    kept = f"; {stored} are in {work.out} already" if stored else ""
-    stacks = f" in {len(plan.stacks)} stacks" if len(plan.stacks) > 1 else ""
-    busy = min(workers, len(plan.stacks))
+    if not todo:
+        remark(f"nothing to train: {counted(stored, 'run')} in {work.out} already")
+        return plan
+    stacks, busy = len(plan.stacks), min(workers, len(plan.stacks))
     remark(
-        f"{todo} runs to train{stacks} on {busy} {work.device} workers{kept}"
-        if todo
-        else f"nothing to train: all {stored} runs are in {work.out} already"
+        f"training {counted(todo, 'run')} in {counted(stacks, 'stack')} "
+        f"on {counted(busy, f'{work.device} worker')}"
+        + (f"; {counted(stored, 'run')} in {work.out} already" if stored else "")
     )
     return plan
 

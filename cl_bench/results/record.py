@@ -53,5 +53,5 @@ class RunRecord:
     """seconds by phase (train, consolidate, evaluate; shared stack time divided by its runs),
     samples_seen, gradient_passes, bytes_kept by the strategy, network_bytes, stack_size."""
     provenance: dict[str, Any] = field(default_factory=dict)
-    """git commit, whether the tree was clean, package versions, device, threads, platform, times."""
+    """git commit, whether the tree was clean, packages, device, threads, platform, times."""
     schema_version: int = SCHEMA_VERSION

@@ -82,14 +82,14 @@ def test_a_run_is_trained_once_and_shown_each_time(tmp_path, capsys):
     assert 0 <= row["task_1"] <= 1
     assert row["average_accuracy_low"] <= row["average_accuracy"] <= row["average_accuracy_high"]
     assert len(tables["paired differences in average accuracy"]) == 1
-    assert "4 runs to train" in first.err
+    assert "training 4 runs in 2 stacks on 1 cpu worker" in first.err
     assert f"next: python -m cl_bench compare --out {tmp_path}" in first.err
     assert (tmp_path / "forgetting.svg").read_text().startswith("<?xml")
 
     assert main([*words, "--no-picture"]) == 0
     second = capsys.readouterr()
     assert json.loads(second.out) == tables
-    assert "nothing to train: all 4 runs" in second.err
+    assert "nothing to train: 4 runs in" in second.err
 
 
 def test_a_single_strategy_leads_on_to_a_comparison_with_the_same_options(tmp_path, capsys):
@@ -114,7 +114,7 @@ def test_a_failed_run_is_exit_code_1_and_the_others_are_shown(tmp_path, capsys, 
     assert main([*words, "--out", str(tmp_path / "out"), "--no-picture"]) == 1
     printed = capsys.readouterr()
     assert "failed: failing (seed 0): RuntimeError: no end" in printed.err
-    assert "1 runs failed; resume with:" in printed.err
+    assert "1 run failed; resume with:" in printed.err
     assert "naive" in printed.out
 
 
@@ -135,7 +135,7 @@ def test_compare_pairs_the_stored_runs_and_draws_a_picture(stored, tmp_path, cap
 
 
 def test_a_picture_is_of_one_protocol(stored, tmp_path, capsys):
-    RunStore(stored).write(make_record("ewc", optimizer={"learning_rate": 0.1}))
+    RunStore(stored).write(make_record("ewc", optimizer={"learning_rate": 0.123}))
     words = ["compare", "--out", str(stored), "--picture", str(tmp_path / "x.svg")]
     assert main(words) == 2
     error = capsys.readouterr().err

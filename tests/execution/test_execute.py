@@ -126,7 +126,7 @@ def test_an_interrupted_command_ends_quickly_keeps_its_runs_and_says_how_to_go_o
             time.sleep(0.05)
     else:
         assert process.stderr is not None
-        while "runs to train" not in process.stderr.readline():
+        while "training 2 runs" not in process.stderr.readline():
             assert time.monotonic() < deadline
         time.sleep(1)
     os.kill(process.pid, number)
@@ -146,7 +146,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
         command += ["--set", assignment]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stderr is not None
-    while "runs to train" not in process.stderr.readline():
+    while "training 2 runs" not in process.stderr.readline():
         pass
     time.sleep(4)
     process.kill()

@@ -120,7 +120,7 @@ def test_the_anchor_is_the_mean_of_the_exploration():
 
 
 def test_without_averaging_the_anchor_is_the_last_weights():
-    strategy, streams = stack("l2", exploration_steps=5, average_anchor=False)
+    strategy, streams = stack("l2", exploration_steps=5, average_weights=False)
     visited = []
     strategy.visit = lambda step: visited.append(strategy.theta.clone())
     run_task(strategy, streams, 0)

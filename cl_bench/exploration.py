@@ -1,0 +1,49 @@
+"""What methods share that go on training for a while at a task's end and average the weights.
+
+The weights' mean over these exploration steps is a better solution than any of them; methods
+that get it and methods that do not cannot be compared, so that it is one setting for all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from cl_bench.engine.tasks import TaskData
+from cl_bench.strategy import Strategy, StrategySettings, setting
+
+
+class ExplorationSettings(StrategySettings):
+    """Settings of the end of a task."""
+
+    exploration_steps: int = setting(300, "extra training steps at a task's end", low=0)
+    average_weights: bool = setting(
+        True, "end a task at the weights' mean over its exploration steps, not at the last ones"
+    )
+
+
+class Exploration(Strategy):
+    """A strategy that explores at constant rate at each task's end."""
+
+    Settings = ExplorationSettings
+    exploration_steps: int
+    average_weights: bool
+
+    @classmethod
+    def extra_steps(cls, settings: dict[str, Any]) -> int:
+        return int(settings["exploration_steps"])
+
+    def visit(self, step: int) -> None:
+        """See the weights after each exploration step, counted from 1."""
+
+    def end_task(self, task: TaskData) -> None:
+        total = torch.zeros_like(self.theta)
+
+        def visit(step: int) -> None:
+            total.add_(self.theta)
+            self.visit(step)
+
+        self.learner.explore(self, task, self.exploration_steps, visit)
+        if self.exploration_steps and self.average_weights:
+            self.theta.copy_(total.div_(self.exploration_steps))

@@ -85,9 +85,11 @@ class Strategy:
     def begin_task(self, task: TaskData) -> None:
         """Prepare for a task; its training data are at hand."""
 
-    def loss(self, logits: Tensor, batch: Batch) -> Tensor | None:
-        """Return the training loss [R] of a minibatch; None is the mean cross-entropy."""
-        return None
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the training loss [R] of a minibatch from its logits [R, B, C]."""
+        from cl_bench.engine.learner import cross_entropy
+
+        return cross_entropy(logits, batch)
 
     def adjust_gradient(self, gradient: Tensor) -> None:
         """Change the loss gradient [R, D] in place before the optimiser's step."""

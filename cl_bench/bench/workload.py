@@ -32,12 +32,12 @@ class Shape:
     def training_flops(self) -> int:
         """Return the floating-point operations in the matrix products of training on one image.
 
-        Counted as the engine executes them: forward, gradient by the weights (and by the biases,
-        a product with ones), and gradient by the inputs of every layer but the first.
+        Counted as the engine executes them: forward, gradient by the weights, and gradient by
+        the inputs of every layer but the first.
         """
         total = 0
         for layer, (fan_in, fan_out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
-            total += 2 * fan_in * fan_out * (3 if layer else 2) + 2 * fan_out
+            total += 2 * fan_in * fan_out * (3 if layer else 2)
         return total
 
 

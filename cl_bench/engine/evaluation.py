@@ -51,8 +51,10 @@ class Evaluator:
         streams = self.streams
         parts = [streams.benchmark.examples(s, task, self.split) for s in streams.seeds]
         sizes = [len(p.labels) for p in parts]
-        images = torch.zeros(len(parts), max(sizes), parts[0].images.shape[1], dtype=torch.uint8)
-        labels = torch.full((len(parts), max(sizes)), -1)
+        # Whole chunks only: no product's shape depends on the other seeds' numbers.
+        padded = -(-max(sizes) // CHUNK) * CHUNK
+        images = torch.zeros(len(parts), padded, parts[0].images.shape[1], dtype=torch.uint8)
+        labels = torch.full((len(parts), padded), -1)
         for u, part in enumerate(parts):
             images[u, : sizes[u]] = torch.from_numpy(part.images)
             labels[u, : sizes[u]] = torch.from_numpy(part.labels)

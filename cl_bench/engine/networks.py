@@ -57,6 +57,9 @@ class Network(ABC):
         """The number of weights D."""
         return self.parameters[-1].stop
 
+    def remember(self, flat: Tensor) -> None:  # noqa: B027 - an option, not a duty
+        """Keep ready the views of a weight stack that will be passed in many times."""
+
     def unstack(self, theta: Tensor) -> dict[str, Tensor]:
         """Return the parameters of one run by name, from its weights [D]."""
         return {p.name: p.view(theta) for p in self.parameters}
@@ -115,6 +118,17 @@ class MLP(Network):
             ]
         self.parameters = _lay_out(shapes)
         self.layers = tuple(zip(self.parameters[::2], self.parameters[1::2], strict=True))
+        self._remembered: dict[int, tuple[Tensor, list[tuple[Tensor, Tensor]]]] = {}
+
+    def remember(self, flat: Tensor) -> None:
+        self._remembered[id(flat)] = (flat, self._views(flat))
+
+    def _views(self, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return each layer's weight [R, out, in] and bias [R, out]; slicing costs time."""
+        kept = self._remembered.get(id(flat))
+        if kept is not None and kept[0] is flat:
+            return kept[1]
+        return [(weight.view(flat), bias.view(flat)) for weight, bias in self.layers]
 
     def initial(self, seed: int) -> Tensor:
         generator = torch_generator("initial weights", seed)
@@ -133,11 +147,9 @@ class MLP(Network):
     def _activations(self, theta: Tensor, images: Tensor) -> list[Tensor]:
         """Return the input of every layer, then the logits."""
         values = [images]
-        for i, (weight, bias) in enumerate(self.layers):
-            value = torch.baddbmm(
-                bias.view(theta).unsqueeze(1), values[-1], weight.view(theta).transpose(1, 2)
-            )
-            values.append(value.relu_() if i < len(self.layers) - 1 else value)
+        for weight, bias in self._views(theta):
+            value = torch.baddbmm(bias.unsqueeze(1), values[-1], weight.transpose(1, 2))
+            values.append(value.relu_() if len(values) < len(self.layers) else value)
         return values
 
     def _forward_many(self, theta: Tensor, images: Tensor) -> Tensor:
@@ -158,15 +170,14 @@ class MLP(Network):
     def backward(self, theta: Tensor, images: Tensor, cotangent: Cotangent, out: Tensor) -> None:
         values = self._activations(theta, images)
         signal = cotangent(values.pop())
-        ones = signal.new_ones(1, 1, 1).expand(signal.shape[0], 1, signal.shape[1])
+        weights, slots = self._views(theta), self._views(out)
         for i in range(len(self.layers) - 1, -1, -1):
-            weight, bias = self.layers[i]
-            torch.bmm(signal.transpose(1, 2), values[i], out=weight.view(out))
-            # A product, not a sum: its order of additions does not depend on R.
-            torch.bmm(ones, signal, out=bias.view(out).unsqueeze(1))
+            weight_slot, bias_slot = slots[i]
+            torch.bmm(signal.transpose(1, 2), values[i], out=weight_slot)
+            torch.sum(signal, 1, out=bias_slot)
             if i:
-                signal = torch.bmm(signal, weight.view(theta))
-                signal *= values[i] > 0
+                back = torch.bmm(signal, weights[i][0])
+                signal = torch.ops.aten.threshold_backward(back, values[i], 0)
 
     def per_sample_power(
         self, theta: Tensor, images: Tensor, cotangents: Tensor, power: int

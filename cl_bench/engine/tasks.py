@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -88,25 +89,20 @@ class TaskData:
         self.streams = streams
         self.all_so_far = all_so_far
         members = range(task + 1) if all_so_far else (task,)
-        images, labels, origin, sizes = [], [], [], []
+        images, labels, origin = [], [], []
+        self.sizes = []
+        """Number of training images of each distinct seed."""
         for seed in streams.seeds:
             parts = [streams.benchmark.examples(seed, member, "train") for member in members]
-            images.append(torch.cat([torch.from_numpy(p.images) for p in parts]))
-            labels.append(torch.cat([torch.from_numpy(p.labels) for p in parts]))
-            origin.append(
-                torch.cat(
-                    [torch.full((len(p.labels),), m) for m, p in zip(members, parts, strict=True)]
-                )
-            )
-            sizes.append(len(labels[-1]))
-        self.sizes = sizes
-        """Number of training images of each distinct seed."""
-        self._offsets = torch.tensor([0, *sizes[:-1]]).cumsum(0)
-        device = streams.device
-        self._images = _join(images).to(device)
-        self._labels = _join(labels).to(device)
+            images += [part.images for part in parts]
+            labels += [part.labels for part in parts]
+            origin += [np.full(len(p.labels), m) for m, p in zip(members, parts, strict=True)]
+            self.sizes.append(sum(len(part.labels) for part in parts))
+        self._offsets = torch.tensor([0, *self.sizes[:-1]]).cumsum(0)
+        self._images = _join(images, streams.device)
+        self._labels = _join(labels, streams.device)
         per_sample_masks = all_so_far and streams.benchmark.scenario is Scenario.TASK
-        self._origin = _join(origin).to(device) if per_sample_masks else None
+        self._origin = _join(origin, streams.device) if per_sample_masks else None
         self.mask = streams.mask(task, training=True)
         self.epoch_samples = sum(streams.benchmark.epoch_size(m) for m in members)
         """Training images that count as an epoch, the same for every seed."""
@@ -156,14 +152,17 @@ class TaskData:
         return torch.cat(parts)
 
     def sample(self, count: int, purpose: str, size: int = 250) -> Iterator[Batch]:
-        """Yield about `count` training images drawn without replacement, in batches of `size`.
+        """Yield about `count` training images in a random order, in batches of `size`.
 
-        `count` is cut to the smallest data set of the stack's benchmark's epoch.
+        No image comes twice as long as `count` is below the seed's own number; it is cut to an
+        epoch's, which is the same for every seed.
         """
-        count = min(count, self.epoch_samples, *self.sizes)
+        count = min(count, self.epoch_samples)
         size = min(size, count)
         yield from self.minibatches(size, count // size, "sample", purpose)
 
 
-def _join(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _join(parts: list[np.ndarray], device: torch.device) -> Tensor:
+    """Return arrays in a row as one tensor, copied once."""
+    joined = torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
+    return joined.to(device)

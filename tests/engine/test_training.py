@@ -67,7 +67,7 @@ def test_all_strategies_have_the_same_stream_and_start(monkeypatch):
 
         def loss(self, logits, batch):
             self.note(batch.images)
-            return
+            return super().loss(logits, batch)
 
     class Plain(Watching):
         name = "plain"
@@ -224,7 +224,7 @@ def test_joint_starts_anew_and_sees_everything():
     run = config("joint", benchmark={"tasks": 3})
     bench = benchmarks.get(run.benchmark, download=False)
     steps = count_steps(run, bench, registry.load("joint"))
-    assert steps == 15 + 2000 // 64 + 3000 // 64
+    assert steps == 15 + 2000 // 64 + 3000 // 64 + 3 * 12
     record = train([run])[0]
     assert record.cost["gradient_passes"] == steps
     quick = {"benchmark": {"name": "split-mnist", "scenario": "class", "tasks": 5}}

@@ -62,7 +62,7 @@ def test_an_offline_file_holds_the_whole_run(runs: Path):
     assert values(run.summary) == told.summary
     assert run.summary["forgetting"] == compute(record)["forgetting"]
     assert run.config["strategy"] == {"name": "ewc", "settings": {"strength": 10.0}, "code": None}
-    assert run.config["optimizer"]["learning_rate"] == 0.05
+    assert run.config["optimizer"]["learning_rate"] == 0.1
     assert run.config["provenance"] == record.provenance
     assert (run.run_id, run.project, run.job_type) == (record.config.run_id, "thesis", "ewc")
     assert run.group == f"ewc-{record.config.group_id}"

@@ -22,7 +22,7 @@ ALL_SCENARIOS = frozenset(Scenario)
 class StrategySettings(BaseModel):
     """A strategy's settings; a field of type float may differ from run to run of a stack."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def setting(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +18,32 @@ from cl_bench.tracking.replay import AXES, SAMPLES_SEEN, TASKS_SEEN, Replay
 
 PROJECT = "cl_bench"
 
+TEARDOWN_SECONDS = 20.0
+"""Time W&B's service gets to end by itself; all runs are finished by then."""
+
 _LOGGER = logging.getLogger("wandb")
+
+
+@contextlib.contextmanager
+def _ended_within(seconds: float) -> Iterator[None]:
+    """Kill W&B's service process if it has not ended in time.
+
+    A service that is still busy with a request that nobody answers does not end when it is asked
+    to, and W&B waits for it without limit (wandb 0.31).
+    """
+    from wandb.sdk import wandb_setup
+
+    connection = getattr(wandb_setup.singleton(), "_connection", None)
+    process = getattr(getattr(connection, "_proc", None), "_process", None)
+    timer = threading.Timer(seconds, process.kill) if process is not None else None
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 class _Complaints:
@@ -137,7 +164,8 @@ class Session:
         import wandb
 
         if wandb.run is None:
-            wandb.teardown()
+            with _ended_within(TEARDOWN_SECONDS):
+                wandb.teardown()
             _LOGGER.setLevel(self._log_level)
 
     def _start(self) -> None:

@@ -296,3 +296,20 @@ def test_a_server_that_refuses_is_left_for_offline_files(online: Server, runs: P
     assert result.error
     assert result.path is not None
     assert [values(row) for row in read_offline(result.path).history] == replay(record).rows
+
+
+def test_a_service_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch, runs: Path):
+    from wandb.sdk import wandb_setup
+
+    from cl_bench.tracking import session
+
+    monkeypatch.setattr(session, "TEARDOWN_SECONDS", 1.0)
+    sink = Sink("offline", directory=runs)
+    assert sink.send(make_record()).error is None
+    connection: Any = wandb_setup.singleton()._connection
+    service = connection._proc._process
+    os.kill(service.pid, signal.SIGSTOP)
+    start = time.monotonic()
+    sink.close()
+    assert time.monotonic() - start < 15
+    assert service.poll() is not None

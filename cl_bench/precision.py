@@ -8,13 +8,13 @@ cannot diverge however large P is, its gradient, and how to take in another of i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from cl_bench.engine.networks import Network, Parameter
+from cl_bench.engine.threads import one_thread
 
 LARGEST = 1e30
 """Products of rate and precision are cut here, far inside float32's range."""
@@ -24,17 +24,6 @@ def shrinkage(stiffness: Tensor) -> Tensor:
     """Return k / (1 + k), the share of a displacement that the implicit step takes back."""
     k = stiffness.clamp(max=LARGEST)
     return k / (1 + k)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run factorisations on one thread, so that their bits do not depend on the thread count."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class Precision(ABC):

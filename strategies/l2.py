@@ -20,7 +20,7 @@ class L2(Consolidation):
         """The strength alone."""
 
         strength: float = setting(
-            0.02, "weight of the penalty", low=0, high=1e12, tune=(1e-4, 1e3), log=True
+            0.03, "weight of the penalty", low=0, high=1e12, tune=(1e-4, 1e3), log=True
         )
 
     def measure(self, task: TaskData) -> Diagonal:

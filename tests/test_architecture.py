@@ -22,6 +22,17 @@ ALLOWED = {
     "report": {"config", "errors", "metrics", "results"},
     "registry": {"config", "errors", "strategy"},
     "protocol": {"config", "errors", "registry"},
+    "engine": {"benchmarks", "config", "errors", "registry", "results", "seeding", "strategy"},
+    "strategy": {"config", "engine"},
+    "exploration": {"engine", "strategy"},
+    "precision": {"engine"},
+    "fisher": {"engine"},
+    "landscape": {"engine", "precision"},
+    "consolidation": {"engine", "exploration", "fisher", "precision", "strategy"},
+    "leaderboard": {
+        *{"benchmarks", "config", "errors", "metrics", "protocol", "registry", "report"},
+        "results",
+    },
 }
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_bench import registry
-from cl_bench.bench.timing import Contender, Row, compare, lone, one_thread, take_turns
+from cl_bench.bench.timing import Contender, Row, compare, lone, take_turns
 from cl_bench.bench.workload import LARGE, SMALL, TASK, Shape
+from cl_bench.engine.threads import one_thread
 
 if TYPE_CHECKING:
     from avalanche.benchmarks import NCScenario

@@ -9,8 +9,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -84,16 +83,3 @@ def compare(
 def lone(name: str, rate: float, unit: str, what: str) -> Row:
     """Return the row of a rate that is compared with nothing."""
     return Row(name, rate, None, None, None, None, None, None, unit, what)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread, on both sides of every comparison."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

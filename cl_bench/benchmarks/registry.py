@@ -39,6 +39,23 @@ def summary(name: str) -> dict[str, object]:
     }
 
 
+def resolved(config: BenchmarkConfig) -> BenchmarkConfig:
+    """Return a configuration with tasks, scenario and order filled in; no data are needed.
+
+    Raises:
+        UserError: an unknown name, or a combination that makes no sense.
+    """
+    family, _ = _parts(config.name)
+    family.check(config)
+    return config.model_copy(
+        update={
+            "tasks": config.tasks or family.default_tasks,
+            "scenario": config.scenario or family.scenarios[0],
+            "order": config.order or family.default_order,
+        }
+    )
+
+
 def get(config: BenchmarkConfig, data_dir: Path | None = None, download: bool = True) -> Benchmark:
     """Return the benchmark that a configuration describes, its data loaded and verified.
 

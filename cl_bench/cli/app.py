@@ -16,6 +16,7 @@ import typer
 from cl_bench.cli.bench import bench
 from cl_bench.cli.compare import compare
 from cl_bench.cli.data import data
+from cl_bench.cli.leaderboard import leaderboard
 from cl_bench.cli.listing import list_
 from cl_bench.cli.run import run
 from cl_bench.cli.show import show
@@ -59,6 +60,7 @@ app.command("list")(list_)
 app.command()(data)
 app.command()(wandb)
 app.command()(bench)
+app.add_typer(leaderboard, name="leaderboard")
 
 
 def run_app(arguments: Sequence[str] | None = None) -> int:

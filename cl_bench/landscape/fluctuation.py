@@ -13,7 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cl_bench.precision import LayerBlocks, eigenbases, one_thread
+from cl_bench.engine.threads import one_thread
+from cl_bench.precision import LayerBlocks, eigenbases
 
 Kind = Literal["increments", "deviations"]
 

@@ -31,7 +31,7 @@ class LDC(SnapshotConsolidation):
         """Strength, number of directions, and how flatness is measured."""
 
         strength: float = setting(
-            10.0, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-3, 1e5), log=True
+            0.3, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-3, 1e4), log=True
         )
         every: int = setting(10, "apply the implicit step once every so many training steps", low=1)
         directions: int = setting(20, "Nc, principal directions held for each task", low=1)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-# Asks MKL, which reads this at its first product, for sums that do not depend on the number of
-# threads nor on the newest instructions of a machine: without it two threads give other bits.
+# Asks MKL, which reads this at its first product, for results that depend neither on how memory
+# is aligned nor on instructions that only newer machines have.
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
 
 if TYPE_CHECKING:

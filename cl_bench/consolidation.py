@@ -6,7 +6,7 @@ anchor, keeps the penalty and applies it, implicitly or as a gradient, at the sa
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any, Literal, Self
 
 from pydantic import model_validator
@@ -64,12 +64,14 @@ class SnapshotSettings(ConsolidationSettings):
         return self
 
 
-class Consolidation(Exploration):
+class Consolidation(Exploration, ABC):
     """A strategy that pulls the weights towards anchors after each training step.
 
     The penalty is strength * q(theta), q the sum of what `measure` returned after each task. The
     implicit step is theta <- argmin_x 1/2 |x - theta|^2 + rate * strength * q(x), rate the
-    learning rate times `every`: it is stable at any strength.
+    optimiser's effective rate times `every`: it is stable at any strength. For SGD and momentum
+    it has the fixed points of the explicit form; for Adam, which scales gradients weight by
+    weight, it is decoupled and holds otherwise than the penalty's gradient would.
     """
 
     Settings = ConsolidationSettings
@@ -90,7 +92,7 @@ class Consolidation(Exploration):
     def begin_task(self, task: TaskData) -> None:
         self._steps = 0
         if self.precision is not None:
-            self.precision.prepare(self.learner.learning_rate * self.strength * self.every)
+            self.precision.prepare(self.learner.effective_rate * self.strength * self.every)
 
     def adjust_gradient(self, gradient: Tensor) -> None:
         if self.precision is not None and self.form == "explicit":

@@ -56,10 +56,12 @@ def diagonal_fisher(learner: Learner, task: TaskData, estimator: Estimator, samp
             labels = batch.labels
             if estimator == "sampled":
                 probability = functional.softmax(masked(logits, batch.mask), -1)
-                uniform = learner.draw_uniform(
+                # In (0, total]: an output whose probability is 0 is never drawn.
+                uniform = 1 - learner.draw_uniform(
                     f"fisher labels {number}", task.index, labels.shape[1], 1
                 )
-                labels = (probability.cumsum(-1) < uniform).sum(-1).clamp(max=logits.shape[-1] - 1)
+                total_p = probability.cumsum(-1)
+                labels = (total_p < uniform * total_p[..., -1:]).sum(-1)
             cotangents = _scores(logits, batch.mask, labels).unsqueeze(2)
         total += learner.network.per_sample_power(learner.theta, batch.images, cotangents, 2)
         seen += batch.labels.shape[1]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cl_bench.engine.networks import Network, Parameter
-from cl_bench.engine.threads import one_thread
+from cl_bench.linalg import gram, symmetric_eigen
 
 LARGEST = 1e30
 """Products of rate and precision are cut here, far inside float32's range."""
@@ -130,9 +130,7 @@ class LowRank(Precision):
         self._damped = scaled
         if self.diagonal is not None:
             self._damped = scaled / (1 + (rate * self.diagonal.omega).clamp(max=LARGEST))[:, None]
-        with one_thread():
-            gram = torch.bmm(scaled.double(), self._damped.double().transpose(1, 2))
-            values, vectors = torch.linalg.eigh((gram + gram.transpose(1, 2)) / 2)
+        values, vectors = symmetric_eigen(gram(scaled, self._damped))
         inverse = vectors / (1 + values.clamp(min=0)).unsqueeze(1)
         self._inverse = torch.bmm(inverse, vectors.transpose(1, 2)).to(scaled.dtype)
 
@@ -172,9 +170,7 @@ class LowRank(Precision):
         """Return the best approximation by `rank` orthonormal directions."""
         root = self.scale.sqrt()
         scaled = root.unsqueeze(-1) * self.directions
-        with one_thread():
-            gram = torch.bmm(scaled.double(), scaled.double().transpose(1, 2))
-            values, vectors = torch.linalg.eigh(gram)
+        values, vectors = symmetric_eigen(gram(scaled, scaled))
         values = values[:, -rank:].clamp(min=1e-12).to(scaled.dtype)
         mix = vectors[:, :, -rank:].to(scaled.dtype).transpose(1, 2) / values.sqrt().unsqueeze(-1)
         target = torch.bmm((root * self.target).unsqueeze(1), mix.transpose(1, 2)).squeeze(1)
@@ -307,9 +303,3 @@ class Kronecker(Precision):
             [(state[f"{i}.factor_left"], state[f"{i}.factor_right"]) for i in layers],
             state["anchor"],
         )
-
-
-def eigenbases(factor: Tensor) -> Tensor:
-    """Return the eigenvectors [R, n, n] of symmetric matrices [R, n, n], as columns."""
-    with one_thread():
-        return torch.linalg.eigh((factor + factor.transpose(1, 2)) / 2).eigenvectors

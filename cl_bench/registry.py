@@ -122,7 +122,7 @@ def load(name: str) -> type[Strategy]:
             if not isinstance(loaded, ModuleType):
                 return _checked(loaded, name)
             module = loaded
-    except (ImportError, SyntaxError, NameError) as error:
+    except (ImportError, SyntaxError, NameError, TypeError) as error:
         raise UserError(f"strategy '{name}' does not import: {error}") from error
     return _only_strategy(module, name)
 

@@ -85,8 +85,15 @@ class Strategy:
     def begin_task(self, task: TaskData) -> None:
         """Prepare for a task; its training data are at hand."""
 
+    def begin_step(self, batch: Batch) -> Batch:
+        """Return the minibatch to train on: the given one, or one with kept samples added."""
+        return batch
+
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Return the training loss [R] of a minibatch from its logits [R, B, C]."""
+        """Return the training loss [R, 1] of a minibatch from its logits [R, B, C].
+
+        Its gradient flows back through these logits alone.
+        """
         from cl_bench.engine.learner import cross_entropy
 
         return cross_entropy(logits, batch)
@@ -106,7 +113,8 @@ class Strategy:
 
     def state(self) -> dict[str, Tensor]:
         """Return every tensor that a later task depends on, by name."""
-        return {k: v for k, v in vars(self).items() if isinstance(v, Tensor)}
+        declared = type(self).Settings.model_fields
+        return {k: v for k, v in vars(self).items() if isinstance(v, Tensor) and k not in declared}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take back what `state` returned."""

@@ -22,7 +22,7 @@ class LDC(SnapshotConsolidation):
     """lambda * sum_{i <= Nc} F_i^-2 ((w - w1) . p_i)^2 for each past task, about its own anchor."""
 
     title = "LDC"
-    source = "Feng & Tu 2020 (arXiv 2001.01678), landscape-dependent constraints, our reading"
+    source = "Feng & Tu 2020 (arXiv 2001.01678), our reading; strength is twice the paper's lambda"
     precision: LowRank | None
     directions: int
     flatness_samples: int
@@ -31,7 +31,7 @@ class LDC(SnapshotConsolidation):
         """Strength, number of directions, and how flatness is measured."""
 
         strength: float = setting(
-            0.3, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-3, 1e4), log=True
+            0.3, "weight of the penalty (2 lambda)", low=0, high=1e12, tune=(1e-3, 1e4), log=True
         )
         every: int = setting(10, "apply the implicit step once every so many training steps", low=1)
         directions: int = setting(20, "Nc, principal directions held for each task", low=1)

@@ -14,7 +14,7 @@ class MAS(Consolidation):
     """Mean absolute gradient of the squared length of the outputs; no labels are used."""
 
     title = "MAS"
-    source = "Aljundi et al. 2018, ECCV (arXiv 1711.09601), eq. 2-5"
+    source = "Aljundi et al. 2018, ECCV (arXiv 1711.09601), eq. 2-5; strength is 2 lambda"
     precision: Diagonal | None
     samples: int
 
@@ -22,7 +22,7 @@ class MAS(Consolidation):
         """Strength and number of images."""
 
         strength: float = setting(
-            0.01, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-5, 1e3), log=True
+            0.01, "weight of the penalty (2 lambda)", low=0, high=1e12, tune=(1e-5, 1e3), log=True
         )
         samples: int = setting(2000, "training images the sensitivity is averaged over", low=1)
 

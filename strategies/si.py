@@ -45,4 +45,5 @@ class SI(Consolidation):
         omega = self.path.clamp(min=0) / ((self.theta - self.task_start).square() + self.damping)
         if self.precision is not None:
             omega += self.precision.omega
+        del self.path, self.task_start, self.before, self.task_gradient  # of this task alone
         return Diagonal(omega, self.theta.clone())

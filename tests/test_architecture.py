@@ -25,9 +25,10 @@ ALLOWED = {
     "engine": {"benchmarks", "config", "errors", "registry", "results", "seeding", "strategy"},
     "strategy": {"config", "engine"},
     "exploration": {"engine", "strategy"},
-    "precision": {"engine"},
+    "linalg": {"engine"},
+    "precision": {"engine", "linalg"},
     "fisher": {"engine"},
-    "landscape": {"engine", "precision"},
+    "landscape": {"linalg", "precision"},
     "consolidation": {"engine", "exploration", "fisher", "precision", "strategy"},
     "leaderboard": {
         *{"benchmarks", "config", "errors", "metrics", "protocol", "registry", "report"},

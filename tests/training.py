@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from cl_bench import benchmarks, registry
 from cl_bench.config import BenchmarkConfig, RunConfig
 from cl_bench.engine import train_stack
@@ -40,5 +42,11 @@ def config(strategy: str = "naive", seed: int = 0, **changes: Any) -> RunConfig:
 
 
 def train(configs: Sequence[RunConfig], threads: int = 1) -> list[RunRecord]:
-    """Train a stack on the CPU."""
-    return train_stack(configs, device="cpu", threads=threads)
+    """Train a stack on the CPU, in a process that lets torch use so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return train_stack(configs, device="cpu")
+    finally:
+        assert torch.get_num_threads() == threads, "the engine gives the threads back"
+        torch.set_num_threads(before)

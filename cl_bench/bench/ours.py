@@ -148,7 +148,7 @@ def whole_run_rate(
     gradient was taken, those of exploration steps too; not evaluation nor reading the data.
     """
     configs = _configs(benchmark, strategy, shape, runs)
-    records = train_stack(configs, device="cpu", threads=1, data_dir=data_dir)
+    records = train_stack(configs, device="cpu", data_dir=data_dir)
     images = sum(record.cost["samples_seen"] for record in records)
     phases = [record.cost["seconds"] for record in records]
     return images / sum(phase["train"] + phase["consolidate"] for phase in phases)

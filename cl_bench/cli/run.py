@@ -56,7 +56,6 @@ def run(
     workers: Annotated[
         int | None, typer.Option(help="Processes (default: one a core; 1 on cuda).", min=1)
     ] = None,
-    threads: Annotated[int, typer.Option(help="Threads of each process.", min=1)] = 1,
     data_dir: Annotated[Path | None, typer.Option(help="Folder to search for data first.")] = None,
     download: Annotated[
         bool, typer.Option("--download/--no-download", help="Fetch data that are missing.")
@@ -88,7 +87,7 @@ def run(
     mode = _mode(wandb)
     if data_dir is not None and not data_dir.is_dir():
         raise UserError(f"--data-dir {data_dir}: there is no such folder")
-    work, workers = _work(out, device, threads, data_dir, workers)
+    work, workers = _work(out, device, data_dir, workers)
     plan = _plan(protocols, work, workers, download)
     typed: tuple[str, ...] = context.obj or ("run",)
     outcome = _carry_out(plan, work, workers, mode, typed)
@@ -109,7 +108,7 @@ def _mode(text: str) -> Mode:
 
 
 def _work(
-    out: Path, device: Device, threads: int, data_dir: Path | None, workers: int | None
+    out: Path, device: Device, data_dir: Path | None, workers: int | None
 ) -> tuple[Work, int]:
     """Return what all stacks share and the number of workers, having checked both."""
     from cl_bench import registry
@@ -119,7 +118,7 @@ def _work(
 
     chosen = pick_device(device.value).type
     RunStore(out).check_writable()
-    work = Work(out, chosen, threads, data_dir, tuple(registry.added_files()))
+    work = Work(out, chosen, data_dir, tuple(registry.added_files()))
     return work, workers or (1 if chosen == "cuda" else _cores())
 
 

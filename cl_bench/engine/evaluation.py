@@ -41,6 +41,7 @@ class Evaluator:
 
     def __init__(self, streams: Streams, split: Literal["test", "valid"]) -> None:
         self.streams = streams
+        self._for_runs = streams.run_selector()
         self.split: Literal["test", "valid"] = split
         self._cache: dict[int, tuple[Tensor, Tensor, list[int]]] = {}
 
@@ -81,8 +82,8 @@ class Evaluator:
         table = torch.zeros(runs, outputs * outputs, dtype=torch.int64, device=streams.device)
         for start in range(0, labels.shape[1], CHUNK):
             span = slice(start, start + CHUNK)
-            x = streams.for_runs(images[:, span].to(torch.float32).mul_(PIXEL_SCALE))
-            y = streams.for_runs(labels[:, span])
+            x = self._for_runs(images[:, span].to(torch.float32).mul_(PIXEL_SCALE))
+            y = self._for_runs(labels[:, span])
             real = y >= 0
             target = y.clamp(min=0)
             logits = strategy.predict(x)
@@ -95,7 +96,7 @@ class Evaluator:
             if confusion:
                 cell = target * outputs + predicted
                 table.scatter_add_(1, cell, real.long())
-        count = streams.for_runs(torch.tensor(sizes, device=streams.device)).double()
+        count = self._for_runs(torch.tensor(sizes, device=streams.device)).double()
         return Evaluation(
             accuracy=right / count,
             accuracy_agnostic=right_agnostic / count,

@@ -28,9 +28,9 @@ def masked(logits: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
-    """Return the mean cross-entropy [R] in nats over a minibatch, masked as its scenario says."""
+    """Return the mean cross-entropy [R, 1] in nats of a minibatch, masked as its scenario says."""
     log_p = functional.log_softmax(masked(logits, batch.mask), -1)
-    return -log_p.gather(-1, batch.labels.unsqueeze(-1)).squeeze(-1).mean(1)
+    return -log_p.gather(-1, batch.labels.unsqueeze(-1)).squeeze(-1).mean(1, keepdim=True)
 
 
 def _cross_entropy_cotangent(logits: Tensor, batch: Batch) -> Tensor:
@@ -86,6 +86,11 @@ class Learner:
         """The optimiser's rate, [R, 1]."""
         return self.optimizer.learning_rate
 
+    @property
+    def effective_rate(self) -> Tensor:
+        """How far a steady gradient of 1 moves a weight each step, [R, 1]."""
+        return self.optimizer.effective_rate
+
     def settings_of(
         self, strategy: type[Strategy], configs: Sequence[RunConfig]
     ) -> dict[str, object]:
@@ -107,8 +112,15 @@ class Learner:
                 return _cross_entropy_cotangent(logits, batch)
             leaf = logits.detach().requires_grad_()
             with torch.enable_grad():
-                return torch.autograd.grad(strategy.loss(leaf, batch).sum(), leaf)[0]
+                loss = strategy.loss(leaf, batch)
+                if loss.shape != (self.runs, 1):
+                    raise ValueError(
+                        f"loss() of {type(strategy).__name__} has the shape {list(loss.shape)}; "
+                        f"it must be [{self.runs}, 1], one number a run"
+                    )
+                return torch.autograd.grad(loss.sum(), leaf)[0]
 
+        batch = strategy.begin_step(batch)
         own_loss = type(strategy).loss is not Strategy.loss
         self.network.backward(self.theta, batch.images, cotangent, self.gradient)
         self.gradient_passes += 1

@@ -8,8 +8,10 @@ gradient straight into a flat `[R, D]` buffer and give per-sample gradients in b
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -203,6 +205,15 @@ def _power(values: Tensor, power: int) -> Tensor:
     return values.abs() if power == 1 else values.square()
 
 
+@contextmanager
+def _same_kernels() -> Iterator[None]:
+    """Keep to kernels whose sums do not depend on how many runs are stacked: oneDNN's do."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TF32 acceleration")
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
+
+
 class ModuleNetwork(Network):
     """Any `torch.nn.Module` without buffers, run over the stack by `torch.func.vmap`.
 
@@ -235,16 +246,19 @@ class ModuleNetwork(Network):
         shaped = images.unflatten(-1, self.input_shape)
         return torch.func.functional_call(self.module, self.unstack(theta), (shaped,))
 
+    @_same_kernels()
     def forward(self, theta: Tensor, images: Tensor) -> Tensor:
         over_runs = torch.func.vmap(self._one)
         if theta.dim() == 3:
             over_runs = torch.func.vmap(torch.func.vmap(self._one, in_dims=(0, None)))
         return over_runs(theta, images)
 
+    @_same_kernels()
     def backward(self, theta: Tensor, images: Tensor, cotangent: Cotangent, out: Tensor) -> None:
         logits, pull_back = _vjp(lambda t: self.forward(t, images), theta)
         out.copy_(pull_back(cotangent(logits.detach())))
 
+    @_same_kernels()
     def per_sample_power(
         self, theta: Tensor, images: Tensor, cotangents: Tensor, power: int
     ) -> Tensor:

@@ -34,6 +34,11 @@ class Optimizer(ABC):
         self._decay = column([c.weight_decay for c in configs], device)
         self._decays = any(c.weight_decay for c in configs)
 
+    @property
+    def effective_rate(self) -> Tensor:
+        """How far a steady gradient of 1 moves a weight each step, [R, 1]."""
+        return self.learning_rate
+
     def step(self, theta: Tensor, gradient: Tensor) -> None:
         """Move theta [R, D] in place along the loss gradient [R, D], which is left as it is."""
         if self._decays:
@@ -61,6 +66,10 @@ class Momentum(Optimizer):
         super().__init__(configs, device)
         self._momentum = column([c.momentum for c in configs], device)
         self.velocity: Tensor | None = None
+
+    @property
+    def effective_rate(self) -> Tensor:
+        return self.learning_rate / (1 - self._momentum)
 
     def _move(self, theta: Tensor, gradient: Tensor) -> None:
         if self.velocity is None:

@@ -6,7 +6,7 @@ their data, and the order of minibatches depends on the seed and the task alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,9 +75,10 @@ class Streams:
             mask = self.output_mask.any(0)
         return None if bool(mask.all()) else mask
 
-    def for_runs(self, values: Tensor) -> Tensor:
-        """Return values [U, …] of the distinct seeds as [R, …], one for each run."""
-        return values if self.one_each else values.index_select(0, self.of_run)
+    def run_selector(self) -> Callable[[Tensor], Tensor]:
+        """Return what makes values [R, …], one for each run, of values [U, …] of distinct seeds."""
+        of_run = self.of_run
+        return (lambda values: values) if self.one_each else lambda v: v.index_select(0, of_run)
 
 
 class TaskData:
@@ -86,8 +87,9 @@ class TaskData:
     def __init__(self, streams: Streams, task: int, *, all_so_far: bool = False) -> None:
         self.index = task
         """Number of the task in the sequence, from 0."""
-        self.streams = streams
-        self.all_so_far = all_so_far
+        # No reference to the streams is kept: they lead to other tasks' and to test images.
+        self._seeds, self._for_runs = streams.seeds, streams.run_selector()
+        self._output_mask = streams.output_mask
         members = range(task + 1) if all_so_far else (task,)
         images, labels, origin = [], [], []
         self.sizes = []
@@ -114,7 +116,7 @@ class TaskData:
         images = raw.to(torch.float32).mul_(PIXEL_SCALE).view(*index.shape, -1)
         mask = self.mask
         if self._origin is not None:
-            mask = self.streams.output_mask[self._origin.index_select(0, flat)]
+            mask = self._output_mask[self._origin.index_select(0, flat)]
             mask = mask.view(*index.shape, -1)
         return Batch(images, self._labels.index_select(0, flat).view(index.shape), mask)
 
@@ -135,14 +137,14 @@ class TaskData:
                     for u in range(len(self.sizes))
                 ]
             )
-            rows = self.streams.for_runs(rows.to(self.streams.device))
+            rows = self._for_runs(rows.to(self._images.device))
             by_step = rows.view(-1, stop - start, size).transpose(0, 1).contiguous()
             for index in by_step:
                 yield self.gather(index)
 
     def _order(self, stream: int, start: int, stop: int, purpose: tuple[str | int, ...]) -> Tensor:
         """Return positions start … stop of the endless shuffled order of one seed's images."""
-        size, seed = self.sizes[stream], self.streams.seeds[stream]
+        size, seed = self.sizes[stream], self._seeds[stream]
         parts = []
         for epoch in range(start // size, -(-stop // size)):
             generator = torch_generator("order", *purpose, seed, self.index, epoch)
@@ -152,14 +154,14 @@ class TaskData:
         return torch.cat(parts)
 
     def sample(self, count: int, purpose: str, size: int = 250) -> Iterator[Batch]:
-        """Yield about `count` training images in a random order, in batches of `size`.
+        """Yield about `count` training images in a random order, at most `size` at a time.
 
         No image comes twice as long as `count` is below the seed's own number; it is cut to an
         epoch's, which is the same for every seed.
         """
         count = min(count, self.epoch_samples)
-        size = min(size, count)
-        yield from self.minibatches(size, count // size, "sample", purpose)
+        parts = -(-count // size)
+        yield from self.minibatches(count // parts, parts, "sample", purpose)
 
 
 def _join(parts: list[np.ndarray], device: torch.device) -> Tensor:

@@ -25,6 +25,7 @@ from cl_bench.engine.evaluation import Evaluation, Evaluator
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import build_network
 from cl_bench.engine.tasks import Streams, TaskData
+from cl_bench.engine.threads import one_thread
 from cl_bench.errors import UserError
 from cl_bench.results.provenance import collect
 from cl_bench.results.record import (
@@ -76,30 +77,27 @@ def train_stack(
     configs: Sequence[RunConfig],
     *,
     device: str = "auto",
-    threads: int = 1,
     data_dir: Path | None = None,
     on_progress: Progress = lambda done, total: None,
 ) -> list[RunRecord]:
     """Train runs that differ in seeds and numbers alone, together, and return their records.
 
-    The weights of a run do not depend on which others it is trained with, nor on `threads`.
+    The weights of a run do not depend on which others it is trained with, nor on the threads that
+    torch may use: on the CPU the engine takes one, because products of more threads give other
+    bits; use more processes to fill more cores.
 
     Args:
         configs: resolved runs of one stack.
         device: "auto", "cpu" or "cuda".
-        threads: of torch, for this process.
         data_dir: where to look for data first.
         on_progress: told of the steps done, a few times a second at most.
     """
-    torch.set_num_threads(threads)
     started = datetime.now(UTC)
-    with torch.no_grad():
+    with torch.no_grad(), one_thread():
         stack = _Stack(configs, pick_device(device), data_dir, on_progress)
         stack.train()
     finished = datetime.now(UTC)
-    provenance = collect(
-        device=str(stack.device), threads=threads, started=started, finished=finished
-    )
+    provenance = collect(device=str(stack.device), threads=1, started=started, finished=finished)
     return [stack.record(run, provenance) for run in range(len(configs))]
 
 
@@ -171,7 +169,7 @@ class _Stack:
             task = TaskData(self.streams, index, all_so_far=strategy.all_data)
         if strategy.restart:
             learner.theta.copy_(learner.initial)
-        if self.configs[0].optimizer.reset:
+        if self.configs[0].optimizer.reset or strategy.restart:
             learner.optimizer.reset()
         with self._timed("consolidate"):
             strategy.begin_task(task)

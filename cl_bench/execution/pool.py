@@ -134,7 +134,7 @@ class _Pool:
 
     def run(self) -> Outcome:
         try:
-            with _environment(self.work.threads):
+            with _environment():
                 for _ in range(self.size):
                     self._start()
             while self.workers:
@@ -201,7 +201,7 @@ class _Pool:
         worker.connection.close()
         self._fail(worker.stack, f"its worker process was ended ({how})")
         if self.queue:
-            with _environment(self.work.threads):
+            with _environment():
                 self._start()
 
     def _fail(self, stack: int, reason: str, traceback: str = "") -> None:
@@ -220,10 +220,10 @@ class _Pool:
 
 
 @contextmanager
-def _environment(threads: int) -> Iterator[None]:
-    """Let workers that start in here take so many threads, in every library they load."""
+def _environment() -> Iterator[None]:
+    """Let workers that start in here take one thread, in every library they load."""
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     try:
         yield
     finally:

@@ -28,7 +28,6 @@ class Work:
     out: Path
     """The folder that records are written to."""
     device: str = "cpu"
-    threads: int = 1
     data_dir: Path | None = None
     strategy_files: tuple[Path, ...] = ()
     """Strategy files from outside the suite (`registry.added_files`)."""
@@ -47,7 +46,6 @@ def train_and_store(
     records = train_stack(
         configs,
         device=work.device,
-        threads=work.threads,
         data_dir=work.data_dir,
         on_progress=on_progress,
     )

@@ -13,8 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cl_bench.engine.threads import one_thread
-from cl_bench.precision import LayerBlocks, eigenbases
+from cl_bench.linalg import gram, symmetric_eigen
+from cl_bench.precision import LayerBlocks
 
 Kind = Literal["increments", "deviations"]
 
@@ -44,7 +44,8 @@ class PrincipalComponents:
     """The leading directions of fluctuations."""
 
     directions: Tensor
-    """p_i as orthonormal rows, [R, k, D], in falling order of variance."""
+    """p_i as orthonormal rows, [R, k, D], in falling order of variance; where the fluctuations
+    span fewer than k dimensions, the last rows are zero."""
     variances: Tensor
     """sigma_i^2, [R, k]."""
 
@@ -55,11 +56,13 @@ def principal_components(moves: Tensor, count: int) -> PrincipalComponents:
     n is far smaller than D: the eigenvectors of the n x n Gram matrix give the directions.
     """
     count = min(count, moves.shape[1])
-    gram = torch.bmm(moves, moves.transpose(1, 2)).double()
-    with one_thread():
-        values, vectors = torch.linalg.eigh(gram)
-    values = values[:, -count:].flip(1).clamp(min=1e-12)
-    mix = (vectors[:, :, -count:].flip(2) / values.sqrt().unsqueeze(1)).to(moves.dtype)
+    values, vectors = symmetric_eigen(gram(moves, moves))
+    values, vectors = values[:, -count:].flip(1), vectors[:, :, -count:].flip(2)
+    # Deviations from a mean span one direction less than there are snapshots.
+    real = values > 1e-10 * values[:, :1]
+    values = torch.where(real, values, torch.zeros_like(values))
+    scale = torch.where(real, values.rsqrt(), torch.zeros_like(values))
+    mix = (vectors * scale.unsqueeze(1)).to(moves.dtype)
     directions = torch.bmm(mix.transpose(1, 2), moves)
     return PrincipalComponents(directions, (values / moves.shape[1]).to(moves.dtype))
 
@@ -99,7 +102,7 @@ def kronecker_fluctuation(
         if earlier is not None:
             row_factor += earlier[layer][0]
             column_factor += earlier[layer][1]
-        left, right = eigenbases(row_factor), eigenbases(column_factor)
+        left, right = symmetric_eigen(row_factor)[1], symmetric_eigen(column_factor)[1]
         turned = torch.bmm(tall, right).view(runs, count, rows, columns).transpose(1, 2)
         turned = torch.bmm(left.transpose(1, 2), turned.reshape(runs, rows, count * columns))
         variance = turned.square_().view(runs, rows, count, columns).mean(2)

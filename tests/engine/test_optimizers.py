@@ -59,3 +59,14 @@ def test_reset_forgets_the_past(name):
     used.step(first, torch.full((1, 4), 2.0))
     fresh.step(second, torch.full((1, 4), 2.0))
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum"])
+def test_effective_rate_is_where_a_steady_gradient_leads(name):
+    config = OptimizerConfig(name=name, learning_rate=0.1, momentum=0.8)
+    optimizer = build_optimizer([config], torch.device("cpu"))
+    theta = torch.zeros(1, 1)
+    for _ in range(200):
+        before = theta.clone()
+        optimizer.step(theta, torch.ones(1, 1))
+    torch.testing.assert_close(before - theta, optimizer.effective_rate, rtol=1e-4, atol=0)

@@ -14,9 +14,9 @@ from cl_bench import benchmarks, registry
 from cl_bench.engine.evaluation import Evaluator
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import MLP
-from cl_bench.engine.tasks import Streams, TaskData
+from cl_bench.engine.tasks import Batch, Streams, TaskData
 from cl_bench.engine.training import count_steps, train_stack
-from cl_bench.strategy import Strategy
+from cl_bench.strategy import Strategy, StrategySettings, setting
 from tests.training import config, train
 
 STRATEGIES = registry.strategy_names()
@@ -32,6 +32,72 @@ def test_bits_depend_on_neither_company_nor_threads(strategy):
     alone_threaded = train([config(strategy, seed=1)], threads=2)[0]
     found = {r.weights_sha256 for r in (alone, stacked, pair, threaded, alone_threaded)}
     assert len(found) == 1
+
+
+# Shapes whose products take other kernels with another number of threads or runs.
+ODD = [({"hidden": (20,)}, 8), ({"hidden": (23, 12)}, 2), ({"hidden": ()}, 128)]
+ODD += [({"name": "convnet", "hidden": (12,)}, 32)]
+
+
+@pytest.mark.parametrize("strategy", ["naive", "flatness"])
+@pytest.mark.parametrize(("network", "batch_size"), ODD)
+def test_bits_of_odd_networks(strategy, network, batch_size):
+    changes = {
+        "network": network,
+        "training": {"batch_size": batch_size, "iterations": 20},
+        "benchmark": {"train_samples": 200, "test_samples": 50},
+    }
+    alone = train([config(strategy, 1, **changes)])[0]
+    stack = [config(strategy, seed, **changes) for seed in (0, 1, 2)]
+    found = {train(stack, threads=threads)[1].weights_sha256 for threads in (1, 2)}
+    assert found == {alone.weights_sha256}
+
+
+@pytest.mark.parametrize("strategy", ["flatness", "ldc", "ewc"])
+def test_a_run_that_diverges_leaves_the_others_alone(strategy):
+    good = config(strategy, settings={"form": "explicit", "strength": 1e-3})
+    wild = config(strategy, settings={"form": "explicit", "strength": 1e12})
+    together = train([wild, good])
+    assert together[1].weights_sha256 == train([good])[0].weights_sha256
+    assert not all(np.isfinite(w).all() for w in together[0].weights.values())
+
+
+def test_a_loss_of_the_wrong_shape_is_refused(monkeypatch):
+    class Mixed(Strategy):
+        def loss(self, logits, batch):
+            return super().loss(logits, batch).squeeze(1)
+
+    monkeypatch.setattr(registry, "load", lambda name: Mixed)
+    with pytest.raises(ValueError, match=r"loss\(\) of Mixed has the shape \[2\]"):
+        train([config("naive", 0), config("naive", 1)])
+
+
+def test_a_loss_may_use_settings_and_a_step_may_add_samples(monkeypatch):
+    class Kept(Strategy):
+        class Settings(StrategySettings):
+            weight: float = setting(1.0, "factor on the loss", low=0)
+
+        def begin_task(self, task):
+            self.kept = next(task.sample(16, "kept"))
+
+        def begin_step(self, batch):
+            images = torch.cat([batch.images, self.kept.images], 1)
+            return Batch(images, torch.cat([batch.labels, self.kept.labels], 1), batch.mask)
+
+        def loss(self, logits, batch):
+            assert logits.shape[1] == 64 + 16
+            return self.weight * super().loss(logits, batch)
+
+    runs = [config("naive", seed) for seed in (0, 1, 2)]
+    monkeypatch.setattr(registry, "load", lambda name: Kept)
+    grid = [
+        run.model_copy(
+            update={"strategy": run.strategy.model_copy(update={"settings": {"weight": w}})}
+        )
+        for run, w in zip(runs, (1.0, 0.5, 2.0), strict=True)
+    ]
+    together = [record.weights_sha256 for record in train(grid)]
+    assert together == [train([one])[0].weights_sha256 for one in grid]
 
 
 @pytest.mark.parametrize("shape", ["diagonal", "low-rank", "low-rank+diagonal"])
@@ -131,6 +197,15 @@ def test_every_image_is_seen_once_before_any_is_seen_twice():
         assert first != second
         wanted = bench.examples(run, 0, "train").images.astype(np.float32) / np.float32(255)
         assert len(set(first)) == len({row.tobytes() for row in wanted})
+
+
+@pytest.mark.parametrize("count", [7, 250, 300, 400, 999])
+def test_a_sample_has_the_images_asked_for(count):
+    bench = benchmarks.get(config().benchmark, download=False)
+    task = TaskData(Streams(bench, [0], CPU), 0)
+    batches = list(task.sample(count, "some"))
+    assert count - len(batches) < sum(b.labels.shape[1] for b in batches) <= count
+    assert max(b.labels.shape[1] for b in batches) <= 250
 
 
 def test_minibatches_can_start_anywhere():

@@ -66,3 +66,11 @@ def test_layer_bases_diagonalise_and_keep_the_total_variance(snapshots):
             torch.testing.assert_close(layer.variance[run], coordinates.square().mean(0))
     both = kronecker_fluctuation(moves, layers, [layer.factors for layer in first])
     torch.testing.assert_close(both[0].factors[0], 2 * first[0].factors[0])
+
+
+def test_directions_that_the_snapshots_do_not_span_are_zero(snapshots):
+    found = principal_components(fluctuations(snapshots[:4], "deviations"), 4)
+    products = torch.bmm(found.directions, found.directions.transpose(1, 2))
+    expected = torch.diag(torch.tensor([1.0, 1.0, 1.0, 0.0])).expand(2, 4, 4)
+    torch.testing.assert_close(products, expected, atol=1e-4, rtol=0)
+    assert (found.variances[:, 3] == 0).all()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -109,6 +109,14 @@ class EvaluationConfig(Section):
     """The same just after a switch of task, for the stability gap."""
     switch_steps: Annotated[int, Field(ge=0)] = 0
     """How many steps after a switch `switch_every` holds."""
+
+    @model_validator(mode="after")
+    def _dense_for_how_long(self) -> Self:
+        if (self.switch_every is None) != (self.switch_steps == 0):
+            raise ValueError(
+                "give evaluation.switch_every and evaluation.switch_steps (at least 1) together"
+            )
+        return self
 
 
 class StrategyConfig(Section):

@@ -57,10 +57,11 @@ def test_is_the_mean_of_squared_scores(stack, estimator):
 
 def test_sampled_tends_to_exact(stack):
     learner, task = stack
+    learner.theta *= 2 / 3  # rare labels of large gradient make the mean of 1000 draws vary less
     exact = diagonal_fisher(learner, task, "exact", 1000)
     sampled = diagonal_fisher(learner, task, "sampled", 1000)
     assert not torch.equal(exact, sampled)
-    assert ((sampled.sum(1) / exact.sum(1)) - 1).abs().max() < 0.25
+    assert ((sampled.sum(1) / exact.sum(1)) - 1).abs().max() < 0.15
 
 
 def test_batch_mean_squares_the_gradient_of_the_mean_loss(stack):

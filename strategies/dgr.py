@@ -28,6 +28,9 @@ class DGR(Strategy):
     labelled by that time's solver. As van de Ven & Tolias run it, the generator is a variational
     auto-encoder (the paper has a GAN) and generated images have the scenario's outputs: where tasks
     have outputs of their own, an image counts for every past task.
+
+    The generator needs some hundred steps a task: what it makes after fewer does harm, least so
+    with `distill`.
     """
 
     title = "DGR"

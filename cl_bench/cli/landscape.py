@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,6 +41,10 @@ def landscape(
         bool, typer.Option("--download/--no-download", help="Fetch data that are missing.")
     ] = True,
     out: Annotated[Path, typer.Option(help="Folder for the records.")] = Path("runs"),
+    figures: Annotated[
+        Path | None,
+        typer.Option(help="Folder for figures, as a page and as PNG (default: OUT/landscape)."),
+    ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Measure variance and flatness along the directions of training, with null controls.
@@ -68,9 +72,10 @@ def landscape(
         else:
             _measure(name, chosen, out, data_dir, workers or cores())
         found.append((name, record.read(record.directory(out, chosen))))
-    _show(found, format)
+    _show(dict(found), format)
     for name, done in found:
         remark(f"{name}: {record.directory(out, done.setting)}")
+    _draw(dict(found), figures or out / "landscape")
     return None
 
 
@@ -129,16 +134,34 @@ def _measure(name: str, setting: Setting, out: Path, data_dir: Path | None, work
     study.store(out, study.finish(setting, folder, started), folder)
 
 
-def _show(found: Sequence[tuple[str, LandscapeRecord]], format: Format) -> None:
-    tables: dict[str, list[dict[str, Any]]] = {}
-    verdicts = []
-    for name, each in found:
-        rows = each.tables["relations"].to_dict("records")
-        tables[f"variance and flatness: {name}"] = [
-            {str(key): value for key, value in row.items()} for row in rows
-        ]
-        verdicts.append({"setting": name, **each.verdict})
-    emit_many({**tables, "verdict": verdicts}, format)
+def _show(found: Mapping[str, LandscapeRecord], format: Format) -> None:
+    """Print every table that follows from the measurements; for people, what is short enough."""
+    from cl_bench.landscape import summary
+    from cl_bench.report import landscape as report
+
+    if format is Format.TABLE:
+        tables = report.tables(found)
+    else:
+        tables = {}
+        for name, each in found.items():
+            for title in report.DERIVED:
+                if title in each.tables:
+                    rows = each.tables[title].to_dict("records")
+                    tables[f"{title.replace('_', ' ')}: {name}"] = [
+                        {str(key): value for key, value in row.items()} for row in rows
+                    ]
+        tables["settings"] = summary.settings(found)
+    verdicts = [{"setting": name, **v} for name, each in found.items() for v in each.verdicts]
+    emit_many({**tables, "verdicts": verdicts}, format)
+
+
+def _draw(found: Mapping[str, LandscapeRecord], folder: Path) -> None:
+    from cl_bench.report.landscape import draw
+
+    page, pictures, problem = draw(found, folder)
+    remark(f"figures: {page}" + (f" and {len(pictures)} PNG files beside it" if pictures else ""))
+    if problem:
+        remark(problem)
 
 
 class _Progress:

@@ -1,12 +1,12 @@
 """SGD as its own annealing: noise, flatness and curvature along a whole training.
 
 Feng & Tu (arXiv 2001.01678): the noise is strong where the landscape is sharp, and falls as flat
-minima are found. At log-spaced steps the training stops for a look, which changes nothing in it.
+minima are found. Looked at are the weights that training kept at log-spaced steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,54 +19,64 @@ from cl_bench.landscape.layer import Landscape, Studied
 from cl_bench.landscape.temperature import GradientNoise, minibatch_gradients
 
 if TYPE_CHECKING:
-    from cl_bench.landscape.dynamics import Dynamics
+    from cl_bench.landscape.phases import Rows, Tables
+    from cl_bench.landscape.scene import Scene
 
-Row = dict[str, int | float]
+SAMPLES = 2000
+"""Training images in the loss, its Hessian and its flatness."""
+MINIBATCHES = 100
+"""How many, of the training's size, the noise is measured on."""
+QUIETER = 10
+"""The control trains on minibatches so many times as large: with so much less noise."""
+QUIET_EPOCHS = 3
+"""How long, in the setting's own epochs: so many steps, not so many images."""
 
 
-def log_spaced(last: int, count: int) -> list[int]:
-    """Return 0, about `count` steps evenly spaced in the logarithm, and the last, ascending."""
-    powers = (i / max(count - 1, 1) for i in range(count))
-    return sorted({0, last, *(round(last**power) for power in powers)})
+def annealing(scene: Scene) -> Tables:
+    """Look at noise and landscape from the first step to the window's end.
 
-
-def annealing(
-    dynamics: Dynamics,
-    studied: Studied,
-    steps: Sequence[int],
-    *,
-    samples: int = 2000,
-    minibatches: int = 100,
-    eigen_steps: int = 15,
-    signs: int = 8,
-) -> Iterator[Row]:
-    """Train a stack and look at it at each of the steps; yield a row a step and seed.
-
-    Args:
-        dynamics: the stack, at or before the first step.
-        studied: the weights whose gradients and curvature are measured.
-        steps: when to look, ascending.
-        samples: training images in the loss, its Hessian and its flatness.
-        minibatches: how many, of the training's size, the noise is measured on.
-        eigen_steps: of Lanczos's method for the largest eigenvalue.
-        signs: vectors for Hutchinson's trace.
+    The control ("quiet") starts from the same weights and takes as many steps at the same rate
+    with a tenth of the noise. At its weights the noise that the setting's minibatches would make
+    is measured, which it hardly was moved by: where that goes with flatness just as in training,
+    noise falls because the loss does, not because it finds flat places.
     """
-    some = list(dynamics.task.sample(samples, "annealing"))
-    for step in steps:
-        dynamics.train_to(step)
-        noise = dynamics.minibatches(0, minibatches, "annealing")
+    setting, dynamics = scene.setting, scene.dynamics
+    if not setting.looks:
+        return {}
+    end = scene.first_step + scene.window_steps
+    theta = torch.cat([scene.looks, scene.theta.unsqueeze(1)], 1)
+    rows = _looks(scene, "sgd", [*scene.looked_at, end], theta)
+    if setting.controls:
+        last = min(scene.first_step, dynamics.steps(QUIET_EPOCHS))
+        steps = [step for step in scene.looked_at if step <= last]
+        dynamics.start_again()
+        kept = []
+        for number, step in enumerate(steps):
+            scene.report("annealing: quiet training", number / len(steps))
+            dynamics.train_to(step, larger=QUIETER)
+            kept.append(dynamics.learner.theta.clone())
+        rows += _looks(scene, "quiet", steps, torch.stack(kept, 1))
+    return {"annealing": rows}
+
+
+def _looks(scene: Scene, source: str, steps: Sequence[int], theta: Tensor) -> Rows:
+    """Return a row a step and seed, of all weights [R, n, D] at n steps."""
+    dynamics, rows = scene.dynamics, []
+    some = list(dynamics.task.sample(SAMPLES, "annealing"))
+    for number, step in enumerate(steps):
+        scene.report(f"annealing: {source}", number / len(steps))
         found = look(
-            studied,
-            dynamics.learner.theta,
+            scene.studied,
+            theta[:, number].contiguous(),
             some,
-            noise,
+            dynamics.minibatches(0, MINIBATCHES, "annealing"),
             dynamics.learner.effective_rate,
             dynamics.seeds,
-            eigen_steps=eigen_steps,
-            signs=signs,
         )
         for run, seed in enumerate(dynamics.seeds):
-            yield {"seed": seed, "step": step, **{k: float(v[run]) for k, v in found.items()}}
+            values = {name: float(value[run]) for name, value in found.items()}
+            rows.append({"seed": seed, "source": source, "step": step, **values})
+    return rows
 
 
 def look(

@@ -16,9 +16,8 @@ from cl_bench.landscape.dynamics import Dynamics
 from cl_bench.landscape.layer import Landscape
 from cl_bench.landscape.trajectory import Trajectory
 
-LARGE = 40
-"""Minibatches put together where isotropic noise takes the place of theirs: 1/40 of it is left."""
 _BLOCK = 256
+_CHUNK = 1000
 
 
 def random_walk(
@@ -55,7 +54,7 @@ def noise_power(landscape: Landscape, dynamics: Dynamics, weights: Tensor) -> Te
     total = torch.zeros_like(weights, dtype=torch.float64)
     square = total[:, :1].clone()
     steps = min(dynamics.steps(1), 1000)
-    for rows in _rows(dynamics, landscape, steps, dynamics.setting.batch_size, "noise"):
+    for rows in minibatch_rows(dynamics, landscape, steps, dynamics.setting.batch_size, "noise"):
         gradient = landscape.gradient(weights, rows).double()
         total += gradient
         square += gradient.square().sum(1, keepdim=True)
@@ -77,8 +76,10 @@ def layer_alone(
         dynamics: the setting and the random numbers.
         steps: how many.
         trajectory: is given the weights after each step.
-        isotropic: put minibatch noise out by taking 40 minibatches together, and add normal noise
-            of the same total power, alike in all directions, in its place.
+        isotropic: put minibatch noise out, and normal noise of the same total power, alike in
+            all directions, in its place. A minibatch's gradient is corrected by what it is at the
+            weights of the epoch's start less the full gradient there (Johnson & Zhang 2013), which
+            leaves of its noise only what the way since then makes.
 
     Returns:
         The last weights, [R, N].
@@ -86,25 +87,35 @@ def layer_alone(
     weights = landscape.weights.clone()
     configs = [dynamics.setting.run_config(seed).optimizer for seed in dynamics.seeds]
     optimizer = build_optimizer(configs, dynamics.device)
-    size = dynamics.setting.batch_size
-    deviation = torch.zeros(1)
     if isotropic:
-        power = noise_power(landscape, dynamics, weights) * (1 - 1 / LARGE)
-        deviation = (power / weights.shape[1]).sqrt()
-        size = min(size * LARGE, landscape.inputs.shape[1])
+        deviation = (noise_power(landscape, dynamics, weights) / weights.shape[1]).sqrt()
+    size, images = dynamics.setting.batch_size, landscape.inputs.shape[1]
+    epoch = max(1, images // size)
     purpose = "isotropic" if isotropic else "alone"
-    for step, rows in enumerate(_rows(dynamics, landscape, steps, size, purpose)):
+    for step, rows in enumerate(minibatch_rows(dynamics, landscape, steps, size, purpose)):
         gradient = landscape.gradient(weights, rows)
         if isotropic:
+            if step % epoch == 0:
+                anchor, full = weights.clone(), _full_gradient(landscape, weights)
             if step % _BLOCK == 0:
                 noise = dynamics.normal("isotropic", _BLOCK, weights.shape[1], block=step // _BLOCK)
+            gradient += full - landscape.gradient(anchor, rows)
             gradient += deviation * noise[:, step % _BLOCK]
         optimizer.step(weights, gradient)
         trajectory.add(weights)
     return weights
 
 
-def _rows(
+def _full_gradient(landscape: Landscape, weights: Tensor) -> Tensor:
+    """Return the gradient [R, N] of the loss of all images."""
+    runs, images = landscape.labels.shape
+    total = torch.zeros_like(weights)
+    for rows in torch.arange(images, device=weights.device).split(_CHUNK):
+        total += landscape.gradient(weights, rows.expand(runs, -1)) * (len(rows) / images)
+    return total
+
+
+def minibatch_rows(
     dynamics: Dynamics, landscape: Landscape, steps: int, size: int, purpose: str
 ) -> Iterator[Tensor]:
     """Yield rows [R, size] of the landscape's images, without replacement in each epoch."""

@@ -56,9 +56,23 @@ class Dynamics:
         """Return the training steps of so many epochs."""
         return max(1, round(epochs * self.images / self.setting.batch_size)) if epochs else 0
 
-    def train_to(self, step: int, visit: Callable[[int], None] = lambda step: None) -> None:
-        """Train until so many steps are taken; `visit` is called after each with their number."""
-        for batch in self.minibatches(self.learner.step_number, step):
+    def train_to(
+        self, step: int, visit: Callable[[int], None] = lambda step: None, *, larger: int = 1
+    ) -> None:
+        """Train until so many steps are taken; `visit` is called after each with their number.
+
+        Args:
+            step: how many in all.
+            visit: what to do after each.
+            larger: minibatches are so many times as large as the setting's, for less noise.
+        """
+        first = self.learner.step_number
+        batches = self.minibatches(first, step)
+        if larger > 1:
+            batches = self.task.minibatches(
+                self.setting.batch_size * larger, step, "larger", first=first
+            )
+        for batch in batches:
             self.learner.step(self._strategy, batch)
             visit(self.learner.step_number)
 
@@ -118,6 +132,12 @@ class Dynamics:
             rows = torch.randperm(self.images, generator=generator)[:total].sort().values
         for part in rows.split(_CHUNK):
             yield self.task.gather((part + self._first).to(self.device))
+
+    def start_again(self) -> None:
+        """Go back to before the first step."""
+        self.learner.theta.copy_(self.learner.initial)
+        self.learner.optimizer.reset()
+        self.learner.step_number = 0
 
     def state(self) -> State:
         """Return the weights and all that the rest of the training depends on; copied."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cl_bench.engine.networks import MLP, Network
 from cl_bench.engine.tasks import Batch
+from cl_bench.landscape.curvature import curvature_along, hessian_product
 from cl_bench.landscape.flatness import Loss, Sides, bracket, from_brackets
 from cl_bench.landscape.flatness import sides as general_sides
 
@@ -130,6 +131,19 @@ class Landscape:
                 total += (logits.logsumexp(-1) - right).double().sum(-1)
             found.append(total / self.inputs.shape[1])
         return torch.cat(found, 1)
+
+    def curvature(self, directions: Tensor) -> Tensor:
+        """Return p^T H p of the loss at w0 for directions p [R, k, N], unit vectors: [R, k]."""
+        start = self.studied.start - self.studied.first
+        span = slice(start, start + self.studied.size)
+        batches = [
+            Batch(inputs, labels, None)
+            for inputs, labels in zip(
+                self.inputs.split(_CHUNK, 1), self.labels.split(_CHUNK, 1), strict=True
+            )
+        ]
+        theta = self.theta[:, self.studied.first :].contiguous()
+        return curvature_along(hessian_product(self.studied.tail, theta, batches, span), directions)
 
     def gradient(self, weights: Tensor, rows: Tensor) -> Tensor:
         """Return the gradient [R, N] by studied weights [R, N] of the loss of rows [R, B]."""

@@ -23,7 +23,7 @@ from cl_bench.results import files
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1
+FORMAT = 2
 HEADER = "record.json"
 
 
@@ -35,9 +35,9 @@ class LandscapeRecord:
     tables: dict[str, pd.DataFrame]
     """By name: `directions` (seed, source, analysis, index, variance, flatness, left, right,
     error), `relations` (source, analysis, range, psi, rho and their intervals), `training` (seed,
-    epoch, loss, error), and those of further measurements."""
-    verdict: dict[str, str]
-    """`verdict` and `reason`, and those of further claims."""
+    epoch, loss, error), and those of `noise`, `annealing` and `claims`."""
+    verdicts: list[dict[str, str]]
+    """`claim`, `verdict` and `reason` of each claim."""
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
@@ -68,7 +68,7 @@ def write(out: Path, record: LandscapeRecord) -> Path:
         "format": FORMAT,
         "setting_id": record.setting.setting_id,
         "setting": record.setting.model_dump(mode="json"),
-        "verdict": record.verdict,
+        "verdicts": record.verdicts,
         "provenance": record.provenance,
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
     }
@@ -97,12 +97,14 @@ def read(path: Path) -> LandscapeRecord:
         content = json.loads(files.read_bytes(header))
         if content["format"] > FORMAT:
             raise UserError(f"{header} was written by a newer cl_bench; install that")
+        if content["format"] < FORMAT:
+            raise UserError(f"{header} was written by an older cl_bench; measure again")
         setting = Setting.model_validate(content["setting"])
         tables = {
             name.removesuffix(".parquet"): _table(path / name, digest)
             for name, digest in content["files"].items()
         }
-        return LandscapeRecord(setting, tables, content["verdict"], content["provenance"])
+        return LandscapeRecord(setting, tables, content["verdicts"], content["provenance"])
     except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise files.damaged(header, str(error).splitlines()[0]) from error
     except (KeyError, TypeError, AttributeError) as error:

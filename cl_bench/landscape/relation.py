@@ -41,6 +41,8 @@ REPRODUCED = "reproduced"
 PARTLY = "partly"
 NOT = "not reproduced"
 TOO_FEW = "too few seeds"
+UNDECIDED = "undecided"
+CLAIM = "variance falls with flatness"
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,26 @@ class Relation:
     def shown(self) -> bool:
         """Whether variance falls with flatness beyond doubt: intervals clear of 0, rho large."""
         return self.psi_low > 0 and self.rho_high < 0 and self.rho <= -MIN_RHO
+
+    @property
+    def reversed(self) -> bool:
+        """Whether the contrary is shown: variance grows with flatness."""
+        return self.psi_high < 0 and self.rho_low > 0 and self.rho >= MIN_RHO
+
+
+def of_row(row: Mapping[str, Any]) -> Relation:
+    """Return the relation of a table's row."""
+    return Relation(**{name: row[name] for name in Relation.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of a claim."""
+
+    claim: str
+    verdict: str
+    """A word, the same for all claims: `REPRODUCED`, `PARTLY`, `NOT`, `TOO_FEW`, `UNDECIDED`."""
+    reason: str
 
 
 UNDEFINED = Relation(math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, 0, 0)
@@ -174,16 +196,24 @@ def shuffled(pairs: Pairs) -> Relation:
     )
 
 
-def pairs_of(directions: pd.DataFrame, span: tuple[int, int] = RANGES["all"]) -> list[Any]:
-    """Return ln F and ln sigma^2 of each seed in rows of one source and analysis.
+def pairs_of(
+    directions: pd.DataFrame,
+    span: tuple[int, int] = RANGES["all"],
+    x: str = "flatness",
+    y: str = "variance",
+) -> list[Any]:
+    """Return ln F and ln sigma^2, or of other columns, of each seed in rows of one analysis.
 
-    Directions without a wall on one side, or without variance, are left out.
+    Directions where either is not a positive number, or that have no wall on one side, are left
+    out.
     """
-    inside = directions["index"].between(span[0], span[1] - 1)
-    real = np.isfinite(directions["error"]) & (directions["variance"] > 0)
-    rows = directions[inside & real]
+    values = directions[[x, y]]
+    real = ((values > 0) & np.isfinite(values)).all(axis=1)
+    if "error" in directions:
+        real &= np.isfinite(directions["error"])
+    rows = directions[directions["index"].between(span[0], span[1] - 1) & real]
     return [
-        (np.log(of_seed["flatness"].to_numpy(float)), np.log(of_seed["variance"].to_numpy(float)))
+        (np.log(of_seed[x].to_numpy(float)), np.log(of_seed[y].to_numpy(float)))
         for _, of_seed in rows.groupby("seed", sort=True)
     ]
 
@@ -201,35 +231,36 @@ def relations(directions: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def verdict(rows: Sequence[Mapping[str, Any]], source: str = "sgd") -> dict[str, str]:
-    """Return what the relations show, for people: a word and its reason.
+def verdict(rows: Sequence[Mapping[str, Any]]) -> Verdict:
+    """Return whether variance falls with flatness.
 
     It is reproduced where both the raw and the detrended analysis of the training show it over
     all directions and no control does; partly where something shows it at all.
     """
-    found = {
-        (row["source"], row["analysis"], row["range"]): Relation(
-            **{k: row[k] for k in Relation.__dataclass_fields__}
-        )
-        for row in rows
-    }
-    own = {key: value for key, value in found.items() if key[0] == source}
+    found = {(row["source"], row["analysis"], row["range"]): of_row(row) for row in rows}
+    own = {key[1:]: value for key, value in found.items() if key[0] == "sgd"}
+    controls = {key: value for key, value in found.items() if key[0] in CONTROLS}
     if not own or min(value.seeds for value in own.values()) < MIN_SEEDS:
-        return {"verdict": TOO_FEW, "reason": f"fewer than {MIN_SEEDS} seeds"}
-    shown = [f"{analysis}, {span}" for (_, analysis, span), value in own.items() if value.shown]
-    whole = [value.shown for (_, _, span), value in own.items() if span == "all"]
+        return Verdict(CLAIM, TOO_FEW, f"fewer than {MIN_SEEDS} seeds")
+    if not {"walk", "random"} <= {key[0] for key in controls}:
+        return Verdict(CLAIM, UNDECIDED, "the controls were not run")
+    shown = [f"{analysis}, {span}" for (analysis, span), value in own.items() if value.shown]
+    whole = [value.shown for (_, span), value in own.items() if span == "all"]
     also = [
         f"{name} ({analysis})"
-        for (name, analysis, span), value in found.items()
-        if name in CONTROLS and span == "all" and value.shown
+        for (name, analysis, span), value in controls.items()
+        if span == "all" and value.shown
     ]
-    reasons = [f"shown by: {'; '.join(shown) or 'nothing'}"]
+    reasons = [f"shown by {'; '.join(shown) or 'nothing'}"]
+    against = [f"{a}, {span}" for (a, span), value in own.items() if value.reversed]
+    if against:
+        reasons.append(f"the opposite by {'; '.join(against)}")
     if also:
         reasons.append(f"but controls show it, too: {'; '.join(also)}")
     word = PARTLY if shown else NOT
     if all(whole) and not also:
         word = REPRODUCED
-    return {"verdict": word, "reason": "; ".join(reasons)}
+    return Verdict(CLAIM, word, "; ".join(reasons))
 
 
 CONTROLS = ("walk", "permuted", "isotropic", "random", "shuffled")

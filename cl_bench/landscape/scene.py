@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from cl_bench.landscape.controls import random_directions
@@ -64,7 +65,12 @@ class Scene:
         self.first_step = dynamics.steps(self.setting.epochs)
         """Steps before the window."""
         self.window_steps = dynamics.steps(self.setting.window_epochs)
-        self.start = phases.state("start", self._train)
+        trained = phases.state("start", self._train)
+        self.looked_at: list[int] = trained.tree.pop("steps looked at")
+        """Steps whose weights were kept, ascending, from 0."""
+        self.looks = trained.tensors.pop("looks")
+        """All weights at those steps, [R, n, D]."""
+        self.start = trained
         """The state at the window's start; `dynamics.load_state` goes back to it."""
         self._window = phases.state("window", self._follow_window)
         self.theta: Tensor = self._window.tensors["theta"]
@@ -99,36 +105,79 @@ class Scene:
         """The loss around the weights at the window's end."""
         return Landscape(self.studied, self.theta, self.dynamics.sweep())
 
+    @cached_property
+    def flatness(self) -> dict[str, Tensor]:
+        """F_i along the principal directions, [R, k], by analysis; infinite without a wall."""
+        return {
+            name: torch.where(sides.error.isfinite(), sides.flatness, torch.inf)
+            for name, sides in self.sides.items()
+        }
+
+    @cached_property
+    def sides(self) -> dict[str, Sides]:
+        """How far the loss is flat along the principal directions, by analysis."""
+        return {
+            name: self.landscape.sides(found.directions, relative_error=RELATIVE_ERROR)
+            for name, found in self.principal.items()
+        }
+
     def landscape_at(self, theta: Tensor) -> Landscape:
         """Return the loss around other weights [R, D]."""
         return Landscape(self.studied, theta, self.dynamics.sweep())
 
     def follow(self, expected: int) -> Trajectory:
         """Return what takes in the studied weights' trajectory of so many steps."""
-        return follow(len(self.seeds), self.studied.size, self.dynamics.device, expected)
+        return follow(
+            self.setting.trajectory,
+            self.dynamics,
+            self.studied.size,
+            expected=expected,
+            count=self.setting.last,
+        )
+
+    def through_window(self, visit: Callable[[int], None], doing: str) -> None:
+        """Train through the window (again); `visit` is called after each step with its number."""
+        self.dynamics.load_state(self.start)
+        told = every(64, lambda n: self.report(doing, (n - self.first_step) / self.window_steps))
+
+        def visited(step: int) -> None:
+            visit(step)
+            told(step)
+
+        self.dynamics.train_to(self.first_step + self.window_steps, visited)
 
     def _train(self) -> State:
-        dynamics, total = self.dynamics, max(self.first_step, 1)
-        dynamics.train_to(self.first_step, _every(64, lambda n: self.report("train", n / total)))
-        return dynamics.state()
+        """Train to the window's start, and keep the weights at some steps on the way."""
+        dynamics, last = self.dynamics, self.first_step
+        told = every(64, lambda n: self.report("train", n / max(last, 1)))
+        steps = log_spaced(last, self.setting.looks) if self.setting.looks else []
+        kept = [dynamics.learner.theta.clone()] if steps else []
+
+        def visit(step: int) -> None:
+            if step in wanted:
+                kept.append(dynamics.learner.theta.clone())
+            told(step)
+
+        wanted = set(steps)
+        dynamics.train_to(last, visit)
+        state = dynamics.state()
+        whole = dynamics.learner.theta.unsqueeze(1)
+        state.tensors["looks"] = torch.stack(kept, 1) if kept else whole[:, :0]
+        state.tree["steps looked at"] = steps
+        return state
 
     def _follow_window(self) -> State:
         dynamics, learner = self.dynamics, self.dynamics.learner
-        dynamics.load_state(self.start)
         points, steps = self.follow(self.window_steps), self.follow(self.window_steps)
-        before = self.studied.of(learner.theta).clone()
-        tell = _every(
-            64, lambda n: self.report("window", (n - self.first_step) / self.window_steps)
-        )
+        before = self.studied.of(self.weights_at_start()).clone()
 
         def visit(step: int) -> None:
             now = self.studied.of(learner.theta)
             points.add(now)
             steps.add(now - before)
             before.copy_(now)
-            tell(step)
 
-        dynamics.train_to(self.first_step + self.window_steps, visit)
+        self.through_window(visit, "window")
         tensors = {"theta": learner.theta.clone(), "steps": steps.factor()}
         self.report("principal components", 0.0)
         size = self.studied.size
@@ -172,7 +221,13 @@ def direction_rows(
     ]
 
 
-def _every(steps: int, tell: Callable[[int], None]) -> Callable[[int], None]:
+def log_spaced(last: int, count: int) -> list[int]:
+    """Return 0, about `count` steps evenly spaced in the logarithm, and the last, ascending."""
+    powers = (i / max(count - 1, 1) for i in range(count))
+    return sorted({0, last, *(round(last**power) for power in powers)})
+
+
+def every(steps: int, tell: Callable[[int], None]) -> Callable[[int], None]:
     """Return what calls `tell` for one step in so many."""
 
     def told(step: int) -> None:

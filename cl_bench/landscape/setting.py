@@ -24,7 +24,7 @@ from cl_bench.config import (
 )
 from cl_bench.errors import unknown
 
-VERSION = 1
+VERSION = 2
 """Goes up whenever the same setting would give other numbers."""
 
 
@@ -58,8 +58,17 @@ class Setting(Section):
     """About so many between the two, evenly spaced in the logarithm."""
     loss_samples: Annotated[int, Field(ge=100)] | None = None
     """Training images in the loss whose flatness is measured; None is all of them, exactly."""
+    trajectory: Literal["exact", "snapshots", "sketch"] | None = None
+    """How the weights' moments are taken (`trajectory.Kind`); None is exact where they are few."""
     controls: bool = True
     """Whether the null controls are run."""
+    alone: bool = True
+    """Whether, as a further control, the layer is trained by itself, under its own noise and under
+    isotropic noise."""
+    noise: bool = True
+    """Whether temperature and correlation time are measured, and the theory is held to them."""
+    looks: Annotated[int, Field(ge=0, le=1000)] = 20
+    """About so many looks at noise and landscape from the first step on; 0 is none."""
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -113,41 +122,47 @@ class Setting(Section):
         )
 
 
-_MOMENTUM = {"optimizer": {"name": "momentum", "learning_rate": 0.01}, "epochs": 40}
-_ADAM = {"optimizer": {"name": "adam", "learning_rate": 3e-4}, "epochs": 100}
+_VARIANTS: dict[str, dict[str, Any]] = {
+    "before": {"epochs": 3},
+    "between": {"epochs": 13},
+    "late": {"epochs": 60},
+    "with-replacement": {"sampling": "with"},
+    "batch-20": {"batch_size": 20, "epochs": 25, "window_epochs": 5},
+    "batch-200": {"batch_size": 200, "epochs": 80},
+    "rate-0.05": {"optimizer": {"learning_rate": 0.05}, "epochs": 60},
+    "rate-0.2": {"optimizer": {"learning_rate": 0.2}},
+    "momentum": {"optimizer": {"name": "momentum", "learning_rate": 0.01}, "epochs": 40},
+    "adam": {"optimizer": {"name": "adam", "learning_rate": 3e-4}, "epochs": 100},
+    "rmsprop": {"optimizer": {"name": "rmsprop", "learning_rate": 1e-4}, "epochs": 100},
+    "first-layer": {"layer": 0, "train_samples": 20_000, "epochs": 60},
+    "last-layer": {"layer": 2},
+    "all-weights": {"layer": None, "train_samples": 10_000, "epochs": 60},
+    "all-weights-sketch": {
+        "layer": None,
+        "train_samples": 10_000,
+        "epochs": 60,
+        "trajectory": "sketch",
+    },
+    "convnet": {
+        "network": {"name": "convnet", "hidden": [50]},
+        "layer": 3,
+        "train_samples": 10_000,
+        "epochs": 30,
+    },
+    "fashion": {"dataset": "fashion-mnist", "epochs": 150},
+}
 
 NAMED: dict[str, dict[str, Any]] = {
     "paper": {},
     "quick": {
         "train_samples": 5000,
         "epochs": 40,
-        "window_epochs": 10,
         "leading": 20,
         "last": 100,
         "spread": 15,
     },
-    "before": {"epochs": 3},
-    "between": {"epochs": 13},
-    "late": {"epochs": 50},
-    "with-replacement": {"sampling": "with"},
-    "batch-200": {"batch_size": 200, "epochs": 80},
-    "batch-20": {"batch_size": 20, "epochs": 20, "window_epochs": 5},
-    "rate-0.05": {"optimizer": {"learning_rate": 0.05}, "epochs": 60},
-    "rate-0.2": {"optimizer": {"learning_rate": 0.2}, "epochs": 33},
-    "momentum": _MOMENTUM,
-    "adam": _ADAM,
-    "rmsprop": {"optimizer": {"name": "rmsprop", "learning_rate": 1e-4}, "epochs": 100},
-    "last-layer": {"layer": 2},
-    "first-layer": {"layer": 0},
-    "fashion": {"dataset": "fashion-mnist", "epochs": 150},
-    "all-weights": {"layer": None, "train_samples": 10_000, "epochs": 60},
-    "convnet": {
-        "network": {"name": "convnet", "hidden": [50]},
-        "layer": 3,
-        "train_samples": 10_000,
-        "epochs": 30,
-        "window_epochs": 10,
-    },
+    # What trains the layer alone costs as much as all else, and is for the paper's own setting.
+    **{name: {**changes, "alone": False} for name, changes in _VARIANTS.items()},
 }
 """Settings by name: how each differs from the paper's."""
 

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from cl_bench import benchmarks
 from cl_bench.engine.checkpoint import code_version
 from cl_bench.engine.threads import one_thread
-from cl_bench.landscape import record, relation
+from cl_bench.landscape import claims, record, relation
+from cl_bench.landscape.annealing import annealing
 from cl_bench.landscape.controls import layer_alone, random_walk
 from cl_bench.landscape.dynamics import Dynamics
 from cl_bench.landscape.layer import Landscape
+from cl_bench.landscape.noise import noise
 from cl_bench.landscape.phases import Phases, Rows, Tables
 from cl_bench.landscape.record import LandscapeRecord
+from cl_bench.landscape.relation import Verdict
 from cl_bench.landscape.scene import (
     ANALYSES,
     RELATIVE_ERROR,
@@ -37,6 +40,9 @@ from cl_bench.landscape.scene import (
 from cl_bench.landscape.setting import Setting
 from cl_bench.landscape.trajectory import Trajectory
 from cl_bench.results.provenance import collect
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Measurement = Callable[[Scene], Tables]
 
@@ -63,9 +69,9 @@ def training(scene: Scene) -> Tables:
 def fluctuation(scene: Scene) -> Tables:
     """Return variance and flatness along the window's principal directions."""
     rows: Rows = []
-    for analysis in ANALYSES:
-        found = scene.principal[analysis]
-        rows += _flat(scene, scene.landscape, "sgd", analysis, found)
+    for analysis, found in scene.principal.items():
+        sides = scene.sides[analysis]
+        rows += direction_rows(scene.seeds, "sgd", analysis, found.indices, found.variances, sides)
     return {"directions": rows}
 
 
@@ -118,6 +124,8 @@ def isotropic(scene: Scene) -> Tables:
 MEASUREMENTS: dict[str, Measurement] = {
     "training": training,
     "fluctuation": fluctuation,
+    "noise": noise,
+    "annealing": annealing,
     "random": random,
     "walk": walk,
     "layer": layer_only,
@@ -127,7 +135,8 @@ MEASUREMENTS: dict[str, Measurement] = {
 
 
 def _alone(scene: Scene, source: str, *, isotropic: bool) -> Tables:
-    if not scene.setting.controls or scene.setting.layer is None:
+    setting = scene.setting
+    if not (setting.controls and setting.alone) or setting.layer is None:
         return {}
     at_start = scene.landscape_at(scene.weights_at_start())
     trajectory = scene.follow(scene.window_steps)
@@ -182,10 +191,27 @@ def finish(setting: Setting, folder: Path, started: datetime) -> LandscapeRecord
         for table, found in phases.tables(name, _missing).items():
             rows.setdefault(table, []).extend(found)
     tables = {name: pd.DataFrame(found) for name, found in rows.items() if found}
-    relations = relation.relations(tables["directions"])
-    tables["relations"] = pd.DataFrame(relations)
+    further, verdicts = conclusions(tables)
+    tables |= {name: pd.DataFrame(each) for name, each in further.items() if each}
     provenance = collect("cpu", 1, started=started, finished=datetime.now(UTC))
-    return LandscapeRecord(setting, tables, relation.verdict(relations), provenance)
+    return LandscapeRecord(setting, tables, [asdict(v) for v in verdicts], provenance)
+
+
+def conclusions(tables: dict[str, pd.DataFrame]) -> tuple[Tables, list[Verdict]]:
+    """Return what follows from the measured tables: further tables, and a verdict a claim."""
+    found: Tables = {"relations": relation.relations(tables["directions"])}
+    noise = tables.get("noise")
+    if noise is not None:
+        found["noise_relations"] = claims.noise_relations(noise)
+        found["theory"] = claims.theory_fit(noise)
+    if "annealing" in tables:
+        found["annealing_figures"] = claims.annealing_figures(tables["annealing"])
+    verdicts = [
+        relation.verdict(found["relations"]),
+        claims.noise_verdict(found.get("noise_relations", []), found.get("theory", [])),
+        claims.annealing_verdict(found.get("annealing_figures", [])),
+    ]
+    return found, verdicts
 
 
 def _missing() -> Tables:

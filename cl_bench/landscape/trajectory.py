@@ -1,19 +1,28 @@
 """The second moments of a weight trajectory, taken as it goes by: memory does not grow with it.
 
 Snapshots are summed in blocks, in float64 about the first of them; mean, straight-line drift and
-covariance, with the drift or without it, all come from the same sums.
+covariance, with the drift or without it, all come from the same sums. Where the covariance matrix
+is too large, snapshots kept now and then stand in, or random projections of all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from cl_bench.engine.threads import one_thread
 from cl_bench.landscape.fluctuation import PrincipalComponents, principal_components
+from cl_bench.landscape.sketch import Sketch
 from cl_bench.linalg import symmetric_eigen
+
+if TYPE_CHECKING:
+    from cl_bench.landscape.dynamics import Dynamics
+
+Kind = Literal["exact", "snapshots", "sketch"]
+"""How a trajectory is followed: by its covariance matrix, by snapshots kept now and then and
+their Gram matrix, or by random projections of every snapshot."""
 
 _BLOCK = 256
 EXACT = 2500
@@ -186,23 +195,25 @@ def _leading(matrices: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return torch.stack(values).to(matrices.device), torch.stack(vectors).to(matrices.device)
 
 
-Trajectory = Moments | Snapshots
+Trajectory = Moments | Snapshots | Sketch
 
 
-def follow(runs: int, size: int, device: torch.device, expected: int) -> Trajectory:
-    """Return what takes in a trajectory of this size: exact moments, or thinned snapshots."""
-    if size <= EXACT:
-        return Moments(runs, size, device)
-    return Snapshots(runs, size, device, expected)
-
-
-def random_projection(size: int, count: int, draw: Callable[..., Tensor]) -> Tensor:
-    """Return a matrix [size, count] whose products keep lengths on average (Achlioptas 2003).
+def follow(
+    kind: Kind | None, dynamics: Dynamics, size: int, *, expected: int, count: int
+) -> Trajectory:
+    """Return what takes in a trajectory.
 
     Args:
-        size: weights.
-        count: dimensions to project on.
-        draw: gives uniform numbers in [0, 1) of a shape.
+        kind: how; None is exact where the covariance matrix is small enough, else by snapshots.
+        dynamics: the stack in training.
+        size: N, the weights that are watched.
+        expected: how many snapshots there will be.
+        count: how many principal components will be asked for.
     """
-    signs = draw(size, count).lt(0.5).to(torch.float32).mul_(2).sub_(1)
-    return signs / count**0.5
+    kind = kind or ("exact" if size <= EXACT else "snapshots")
+    runs, device = len(dynamics.seeds), dynamics.device
+    if kind == "exact":
+        return Moments(runs, size, device)
+    if kind == "snapshots":
+        return Snapshots(runs, size, device, expected)
+    return Sketch(dynamics.normal("sketch", size, min(2 * count + 20, size)))

@@ -6,26 +6,33 @@ import pytest
 import torch
 
 from cl_bench.config import NetworkConfig
-from cl_bench.landscape.annealing import annealing, log_spaced, look
+from cl_bench.landscape.annealing import annealing, look
 from cl_bench.landscape.dynamics import Dynamics
-from cl_bench.landscape.layer import Studied
+from cl_bench.landscape.phases import Phases
+from cl_bench.landscape.scene import Scene, log_spaced
 from cl_bench.landscape.setting import Setting
 
-SETTING = Setting(train_samples=1000, network=NetworkConfig(hidden=(12, 10)))
-STEPS = [0, 10, 300]
+SETTING = Setting(
+    train_samples=1000,
+    network=NetworkConfig(hidden=(12, 10)),
+    epochs=10,
+    window_epochs=5,
+    leading=5,
+    last=5,
+    looks=4,
+)
+SEEDS = (0, 1, 2)
 
 
-def looked_at(seeds):
-    dynamics = Dynamics(SETTING, seeds)
-    rows = list(
-        annealing(dynamics, Studied(dynamics.network, 1), STEPS, samples=500, minibatches=20)
-    )
-    return dynamics, rows
+def looked_at(seeds, folder):
+    with torch.no_grad():
+        scene = Scene(Dynamics(SETTING, seeds), Phases(folder, seeds), lambda what, share: None)
+        return scene, annealing(scene)["annealing"]
 
 
 @pytest.fixture(scope="module")
-def trained():
-    return looked_at((0, 1, 2))
+def trained(tmp_path_factory):
+    return looked_at(SEEDS, tmp_path_factory.mktemp("annealing"))
 
 
 def test_looks_are_from_the_start_to_the_end_and_dense_at_first():
@@ -33,9 +40,12 @@ def test_looks_are_from_the_start_to_the_end_and_dense_at_first():
     assert log_spaced(5, 20) == [0, 1, 2, 3, 4, 5]
 
 
-def test_there_is_a_row_for_each_step_and_seed(trained):
-    _, rows = trained
-    assert [(r["step"], r["seed"]) for r in rows] == [(t, s) for t in STEPS for s in (0, 1, 2)]
+def test_there_is_a_row_for_each_look_and_seed_of_training_and_of_its_control(trained):
+    scene, rows = trained
+    assert scene.looked_at == [0, 1, 6, 34, 200]
+    steps = {"sgd": [0, 1, 6, 34, 200, 300], "quiet": [0, 1, 6, 34]}
+    expected = [(name, t, s) for name, all_ in steps.items() for t in all_ for s in SEEDS]
+    assert [(r["source"], r["step"], r["seed"]) for r in rows] == expected
     for row in rows:
         assert row["loss"] > 0
         assert 0 <= row["error"] <= 1
@@ -43,31 +53,35 @@ def test_there_is_a_row_for_each_step_and_seed(trained):
         assert row["temperature_noisiest"] >= row["temperature_sharpest"] * 0.999
         assert row["sharpness"] >= row["curvature_noisiest"] - row["sharpness_error"] - 1e-4
         assert min(row["flatness_sharpest"], row["flatness_noisiest"]) > 0
-    assert rows[-1]["loss"] < rows[0]["loss"] / 3
+    first, last = rows[0], rows[len(SEEDS) * 5]
+    assert last["loss"] < first["loss"] / 3
+    for name in ("loss", "sharpness", "temperature"):  # both start from the same weights
+        assert rows[len(SEEDS) * 6][name] == first[name]
 
 
-def test_looking_changes_nothing_in_the_training(trained):
-    dynamics, _ = trained
-    alone = Dynamics(SETTING, (0, 1, 2))
-    alone.train_to(STEPS[-1])
-    assert torch.equal(alone.learner.theta, dynamics.learner.theta)
+def test_keeping_weights_to_look_at_changes_nothing_in_the_training(trained):
+    scene, _ = trained
+    alone = Dynamics(SETTING, SEEDS)
+    with torch.no_grad():
+        alone.train_to(300)
+    assert torch.equal(alone.learner.theta, scene.theta)
 
 
-def test_a_row_does_not_depend_on_the_other_seeds(trained):
+def test_a_row_does_not_depend_on_the_other_seeds(trained, tmp_path):
     _, rows = trained
-    _, one = looked_at((1,))
+    _, one = looked_at((1,), tmp_path)
     assert one == [row for row in rows if row["seed"] == 1]
 
 
 def test_noise_falls_with_the_size_of_minibatches(trained):
-    dynamics, _ = trained
-    studied = Studied(dynamics.network, 1)
+    scene, _ = trained
+    dynamics, studied = scene.dynamics, scene.studied
     sample = list(dynamics.task.sample(500, "test"))
     rate = dynamics.learner.learning_rate
 
     def total(size):
         parts = dynamics.task.minibatches(size, 1000 // size, "test")
-        found = look(studied, dynamics.learner.theta, sample, parts, rate, dynamics.seeds)
+        found = look(studied, scene.theta, sample, parts, rate, dynamics.seeds)
         return found["temperature"]
 
     # Without replacement: variance goes as 1/B - 1/1000.

@@ -19,6 +19,7 @@ from cl_bench.landscape.dynamics import Dynamics
 from cl_bench.landscape.flatness import sides
 from cl_bench.landscape.layer import Landscape, Studied
 from cl_bench.landscape.setting import NAMED, Setting, named
+from cl_bench.landscape.sketch import Sketch
 from cl_bench.landscape.trajectory import Moments, Snapshots, follow
 
 CPU = torch.device("cpu")
@@ -37,6 +38,7 @@ def small(**changes):
             "leading": 6,
             "last": 20,
             "spread": 3,
+            "looks": 5,
             **changes,
         }
     )
@@ -65,7 +67,7 @@ def test_every_source_has_its_directions(found):
     assert list(own["index"]) == small().directions(120)
     assert (own["variance"].diff().dropna() <= 0).all()
     assert (own["error"] <= 0.02 * own["flatness"]).all()
-    assert found.verdict["verdict"] == "too few seeds"
+    assert [verdict["verdict"] for verdict in found.verdicts] == ["too few seeds"] * 3
     training = found.tables["training"].set_index(["seed", "epoch"])["loss"]
     assert training[0, 9.0] < training[0, 4.0]
 
@@ -110,7 +112,7 @@ def test_the_record_comes_back_as_it_was_written(found, tmp_path):
     path = record.write(tmp_path, found)
     back = record.read(path)
     assert back.setting == found.setting
-    assert back.verdict == found.verdict
+    assert back.verdicts == found.verdicts
     for name, frame in found.tables.items():
         pd.testing.assert_frame_equal(back.tables[name], frame, check_exact=True)
     assert record.exists(tmp_path, small())
@@ -226,7 +228,17 @@ def test_thinned_snapshots_find_what_exact_moments_find():
         np.testing.assert_allclose(along, a.variances, rtol=1e-6)
         full = exact.components(detrended=detrended).variances[:, :5]
         np.testing.assert_allclose(a.variances, full, rtol=1e-9)
-    assert isinstance(follow(1, 40_000, CPU, 10), Snapshots)
+
+
+def test_how_a_trajectory_is_followed_goes_by_the_number_of_weights_or_as_is_said():
+    dynamics = Dynamics(small(), (0, 1))
+    for kind, size, expected in (
+        (None, 100, Moments),
+        (None, 3000, Snapshots),
+        ("sketch", 3000, Sketch),
+        ("exact", 3000, Moments),
+    ):
+        assert isinstance(follow(kind, dynamics, size, expected=10, count=5), expected)
 
 
 def test_directions_are_all_of_the_leading_ones_and_some_of_the_rest():
@@ -260,7 +272,7 @@ def test_the_command_measures_once_and_prints_relations_and_verdict(tmp_path, ca
     options += ["--set", "network.hidden=[12, 10]"]
     assert run(tmp_path, *options) == 0
     first = capsys.readouterr()
-    assert json.loads(first.out)["verdict"][0]["verdict"] == "too few seeds"
+    assert json.loads(first.out)["verdicts"][0]["verdict"] == "too few seeds"
     assert run(tmp_path, *options) == 0
     second = capsys.readouterr()
     assert "nothing to measure" in second.err

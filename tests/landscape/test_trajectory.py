@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cl_bench.landscape.trajectory import Moments, random_projection
+from cl_bench.landscape.sketch import Sketch
+from cl_bench.landscape.trajectory import Moments
 
 RUNS, STEPS, SIZE = 2, 700, 12
 
@@ -52,8 +53,25 @@ def test_the_mean_is_the_mean(path, moments):
     np.testing.assert_allclose(moments.mean.numpy(), path.astype(np.float64).mean(1), rtol=1e-12)
 
 
-def test_a_projection_keeps_lengths():
+def test_random_projections_find_what_exact_moments_find():
     generator = torch.Generator().manual_seed(0)
-    matrix = random_projection(3000, 600, lambda *shape: torch.rand(*shape, generator=generator))
-    vector = torch.randn(3000, generator=generator)
-    assert float((vector @ matrix).norm() / vector.norm()) == pytest.approx(1, abs=0.1)
+    scale = torch.logspace(0, -3, 200)
+    path = 5 + (torch.randn(RUNS, STEPS, 200, generator=generator) * scale).cumsum(1)
+    exact = Moments(RUNS, 200, torch.device("cpu"))
+    sketch = Sketch(torch.randn(RUNS, 200, 60, generator=generator))
+    for step in range(STEPS):
+        exact.add(path[:, step])
+        sketch.add(path[:, step])
+    for detrended in (False, True):
+        a = exact.components(detrended=detrended, count=10)
+        b = sketch.components(detrended=detrended, count=10)
+        np.testing.assert_allclose(a.variances, b.variances, rtol=0.01)
+        cosine = (a.directions * b.directions).sum(2).abs()
+        np.testing.assert_allclose(cosine, 1, atol=0.01)
+        np.testing.assert_allclose(
+            sketch.variance_along(a.directions, detrended=detrended), a.variances, rtol=0.01
+        )
+    whole = exact.covariance(detrended=False).float()
+    factor = sketch.factor()
+    error = (factor.transpose(1, 2) @ factor - whole).norm() / whole.norm()
+    assert float(error) < 1e-3

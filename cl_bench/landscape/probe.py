@@ -23,9 +23,9 @@ from cl_bench.landscape.curvature import (
     probes,
     trace,
 )
-from cl_bench.landscape.flatness import flatness
+from cl_bench.landscape.flatness import sides_along
 from cl_bench.landscape.fluctuation import principal_components
-from cl_bench.landscape.loss import mean_loss
+from cl_bench.landscape.loss import loss_along, mean_loss
 from cl_bench.state import Kept
 
 WINDOW = 200
@@ -38,6 +38,8 @@ EIGEN_STEPS = 15
 """Lanczos steps for the largest eigenvalue, a Hessian-vector product each."""
 SIGNS = 8
 """Vectors for Hutchinson's trace, a Hessian-vector product each."""
+START = 0.1
+"""First distance tried when flatness is measured, in units of weight."""
 RELATIVE_ERROR = 0.01
 """Of the measured flatness."""
 
@@ -95,18 +97,19 @@ class LandscapeProbe(Probe):
     def _minimum(self, index: int, batches: Sequence[Batch]) -> dict[str, Tensor]:
         """Measure a task's loss around the weights, where the task was just left, [R] each."""
         network, theta = self.learner.network, self.learner.theta
-        loss = mean_loss(network, batches)
         product = hessian_product(network, theta, batches)
         start = self._signs("lanczos", index, 1)[:, 0]
         sharpest = leading_eigenvalues(product, start, 1, EIGEN_STEPS)
         moves = torch.stack(self._snapshots, 1)
         moves -= moves.mean(1, keepdim=True)
         noisiest = principal_components(moves, DIRECTIONS)
-        along = torch.cat([noisiest.directions, sharpest.vectors], 1)
-        width = flatness(loss, theta, along, relative_error=RELATIVE_ERROR)
-        level = loss(theta.unsqueeze(1)).squeeze(1)
+        level = mean_loss(network, batches)(theta.unsqueeze(1))
+        directions = torch.cat([noisiest.directions, sharpest.vectors], 1)
+        along = loss_along(network, theta, batches, directions)
+        begin = torch.full((len(theta), 2 * directions.shape[1]), START, device=theta.device)
+        width = sides_along(along, level, begin, relative_error=RELATIVE_ERROR).flatness
         found = {
-            "loss": level,
+            "loss": level.squeeze(1),
             "sharpness": sharpest.values[:, 0],
             "trace": trace(product, self._signs("hutchinson", index, SIGNS)).value,
             "flatness": _geometric_mean(width[:, :-1], noisiest.variances > 0),
@@ -114,7 +117,8 @@ class LandscapeProbe(Probe):
             "variance": moves.square().sum(2).mean(1),
         }
         # A run that has diverged has no minimum.
-        return {name: value.where(level.isfinite(), math.nan) for name, value in found.items()}
+        sound = found["loss"].isfinite()
+        return {name: value.where(sound, math.nan) for name, value in found.items()}
 
     def _left_behind(self, past: int) -> dict[str, Tensor]:
         """Measure what the weights have come to be for a past task, [R] each."""

@@ -30,6 +30,10 @@ class Scenario(StrEnum):
     """Class-incremental: the class must be told among all classes seen so far."""
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Section(BaseModel):
     """A part of a configuration: a key that is not known is an error."""
 
@@ -110,6 +114,9 @@ class EvaluationConfig(Section):
     """The same just after a switch of task, for the stability gap."""
     switch_steps: Annotated[int, Field(ge=0)] = 0
     """How many steps after a switch `switch_every` holds."""
+    landscape: Annotated[int, Field(ge=100)] | None = Field(default=None, exclude_if=_is_none)
+    """Measure the loss around each past task's minimum, on so many of its training images (at most
+    all of them); None measures nothing, and leaves the addresses of runs as they always were."""
 
     @model_validator(mode="after")
     def _dense_for_how_long(self) -> Self:

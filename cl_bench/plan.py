@@ -32,6 +32,8 @@ _STACK_OVERHEAD = 0.7
 """Time a stack takes on top of its runs, in runs: what splitting a stack costs."""
 _FLOATS_PER_WEIGHT = 200
 """Weights, gradients, what optimiser and strategy keep, and 150 snapshots of an exploration."""
+_PROBE_FLOATS_PER_WEIGHT = 250
+"""Snapshots and vectors with which the loss landscape is measured."""
 
 GetBenchmark = Callable[[BenchmarkConfig], "Benchmark"]
 
@@ -139,6 +141,7 @@ def runs_of(protocol: Protocol, benchmark: Benchmark) -> list[RunConfig]:
         kind = registry.load(name)
         check_scenario(name, kind, benchmark)
         _check_network(name, kind, protocol.network.name)
+        _check_landscape(name, kind, evaluation.landscape)
         code = registry.code_hash(name)
         for settings in settings_grid(name, given):
             strategy = StrategyConfig(name=name, settings=settings, code=code)
@@ -194,6 +197,14 @@ def _check_network(name: str, strategy: type[Strategy], network: str) -> None:
         )
 
 
+def _check_landscape(name: str, strategy: type[Strategy], samples: int | None) -> None:
+    if samples is not None and strategy.trainer:
+        raise UserError(
+            f"evaluation.landscape = {samples}: strategy '{name}' is trained by another library's "
+            "loop, in which the loss landscape is not measured; leave out one of the two"
+        )
+
+
 def _check_steps(config: RunConfig, benchmark: Benchmark, strategy: type[Strategy]) -> None:
     """Refuse settings that cannot work with as few steps as a task takes."""
     from cl_bench.engine import task_steps
@@ -228,14 +239,18 @@ def runs_that_fit(
     """Return how many runs of this kind can train together in so many bytes, at least one.
 
     An estimate: the images of each seed's current task (of all tasks, for a strategy that is
-    given them) and test sets, and the network's weights with what optimiser and strategy keep.
+    given them) and test sets, the network's weights with what optimiser and strategy keep, and what
+    the loss landscape is measured with.
     """
     pixels = math.prod(benchmark.input_shape)
     largest = max(benchmark.epoch_size(task) for task in range(benchmark.n_tasks))
     tasks_held = benchmark.n_tasks if strategy.all_data else 1
     images = 2 * pixels * largest * (tasks_held + 0.25 * benchmark.n_tasks)
-    weights = network_size(config, benchmark)
-    bytes_a_run = images + 4 * weights * _FLOATS_PER_WEIGHT
+    floats = _FLOATS_PER_WEIGHT
+    if config.evaluation.landscape is not None:
+        floats += _PROBE_FLOATS_PER_WEIGHT + benchmark.n_tasks
+        images += pixels * config.evaluation.landscape * benchmark.n_tasks
+    bytes_a_run = images + 4 * network_size(config, benchmark) * floats
     return max(1, int(memory / bytes_a_run))
 
 

@@ -6,14 +6,11 @@ the inverse square of the loss's measured flatness F_i along it.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from cl_bench.consolidation import SnapshotConsolidation, SnapshotSettings
-from cl_bench.engine.learner import cross_entropy
-from cl_bench.engine.tasks import Batch, TaskData
+from cl_bench.engine.tasks import TaskData
 from cl_bench.landscape.flatness import flatness
 from cl_bench.landscape.fluctuation import fluctuations, principal_components
+from cl_bench.landscape.loss import mean_loss
 from cl_bench.precision import LowRank
 from cl_bench.strategy import setting
 
@@ -45,10 +42,7 @@ class LDC(SnapshotConsolidation):
             fluctuations(self.take_snapshots(), "deviations"), self.directions
         )
         batches = list(task.sample(self.flatness_samples, "flatness"))
-
-        def loss(theta: Tensor) -> Tensor:
-            return torch.stack([self._losses(theta, batch) for batch in batches]).mean(0)
-
+        loss = mean_loss(self.learner.network, batches)
         width = flatness(loss, self.theta, found.directions)
         # A loss is a forward pass, a third of the products of a gradient. Counted is what a bracket
         # usually takes: it is the same for every run of a stack.
@@ -57,10 +51,3 @@ class LDC(SnapshotConsolidation):
         self.learner.count_passes(_LOSSES * lines * images / self.learner.batch_size / 3)
         new = LowRank.about(found.directions, width.pow(-2), self.theta.clone())
         return new if self.precision is None else self.precision.plus(new)
-
-    def _losses(self, theta: Tensor, batch: Batch) -> Tensor:
-        """Return the mean losses [R, K] of weights [R, K, D] on the images of each run."""
-        runs, many = theta.shape[:2]
-        logits = self.learner.network.forward(theta, batch.images).flatten(0, 1)
-        labels = batch.labels.repeat_interleave(many, 0)
-        return cross_entropy(logits, Batch(batch.images, labels, batch.mask)).view(runs, many)

@@ -21,6 +21,7 @@ from cl_bench.cli.data import data
 from cl_bench.cli.landscape import landscape
 from cl_bench.cli.leaderboard import leaderboard
 from cl_bench.cli.listing import list_
+from cl_bench.cli.predict import predict
 from cl_bench.cli.run import run
 from cl_bench.cli.show import show
 from cl_bench.cli.wandb import wandb
@@ -59,6 +60,7 @@ def _options(
 app.command()(run)
 app.command()(compare)
 app.command()(show)
+app.command()(predict)
 app.command()(crossvalidate)
 app.command("list")(list_)
 app.command()(data)

@@ -40,9 +40,11 @@ def show(
     title = f"accuracy on each task, {label}, " + (
         f"mean of {count} seeds" if count > 1 else f"seed {runs.metrics['seed'].iloc[0]}"
     )
+    landscape = tables.landscape(out, runs)
     found = {
         title if people else "accuracy": tables.accuracy_matrix(runs.accuracy),
         "metrics": tables.figures(runs, people=people),
+        **({"loss landscape": landscape} if landscape else {}),
         "record" if count == 1 else "record of the first seed": tables.provenance(
             out, str(runs.metrics.sort_values("seed")["run_id"].iloc[0])
         ),

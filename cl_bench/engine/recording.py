@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,11 @@ from cl_bench.benchmarks.base import Benchmark
 from cl_bench.config import RunConfig
 from cl_bench.engine.evaluation import Evaluation
 from cl_bench.engine.networks import Network
+from cl_bench.engine.probe import Findings
 from cl_bench.results.record import (
     ACCURACY_COLUMNS,
     CURVE_COLUMNS,
+    LANDSCAPE_COLUMNS,
     PREDICTION_COLUMNS,
     RunRecord,
 )
@@ -25,6 +28,7 @@ _COLUMNS = {
     "accuracy": ACCURACY_COLUMNS,
     "curve": CURVE_COLUMNS,
     "predictions": PREDICTION_COLUMNS,
+    "landscape": LANDSCAPE_COLUMNS,
 }
 
 
@@ -64,6 +68,15 @@ class Recorder:
         }
         self._keep("curve", where, found)
 
+    def landscape(self, after: int, found: Findings) -> None:
+        """Keep what a probe found after a task was trained."""
+        for task, values in found.items():
+            columns = {name: value.tolist() for name, value in values.items()}
+            for run, rows in enumerate(self.rows["landscape"]):
+                row = {name: of_run[run] for name, of_run in columns.items()}
+                row |= {"after_task": after, "task": task}
+                rows.append([row.get(column, math.nan) for column in LANDSCAPE_COLUMNS])
+
     def _keep(self, table: str, where: dict[str, int], found: Evaluation) -> None:
         values = torch.stack([found.accuracy, found.accuracy_agnostic, found.loss], 1).tolist()
         for run, (accuracy, agnostic, loss) in enumerate(values):
@@ -102,4 +115,5 @@ class Recorder:
             accuracy=frames["accuracy"],
             curve=frames["curve"],
             predictions=frames["predictions"],
+            landscape=frames["landscape"] if self.rows["landscape"][run] else None,
         )

@@ -22,6 +22,7 @@ from cl_bench.engine.checkpoint import Checkpoint
 from cl_bench.engine.evaluation import Evaluator
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import build_network
+from cl_bench.engine.probe import Probe
 from cl_bench.engine.recording import Recorder
 from cl_bench.engine.stopwatch import Stopwatch
 from cl_bench.engine.tasks import Batch, ForbiddenData, Streams, TaskData
@@ -34,6 +35,7 @@ from cl_bench.strategy import Strategy
 
 Progress = Callable[[int, int], None]
 """Called with the steps done and the steps of the whole stack."""
+MakeProbe = Callable[[Learner], Probe]
 
 
 def pick_device(name: str) -> torch.device:
@@ -79,6 +81,7 @@ def train_stack(
     data_dir: Path | None = None,
     on_progress: Progress = lambda done, total: None,
     checkpoint: Checkpoint | None = None,
+    make_probe: MakeProbe | None = None,
 ) -> list[RunRecord]:
     """Train runs that differ in seeds and numbers alone, together, and return their records.
 
@@ -93,13 +96,14 @@ def train_stack(
         on_progress: told of the steps done, a few times a second at most.
         checkpoint: where to keep the stack's state while it trains; what is there is resumed,
             and the runs end with the same bits as if they had not been stopped.
+        make_probe: makes what looks at the stack while it trains; None measures nothing more.
 
     Raises:
         ForbiddenData: the strategy reached for data that it must not see.
     """
     started = datetime.now(UTC)
     with torch.no_grad(), one_thread():
-        stack = _Stack(configs, pick_device(device), data_dir, on_progress, checkpoint)
+        stack = _Stack(configs, pick_device(device), data_dir, on_progress, checkpoint, make_probe)
         stack.train()
     finished = datetime.now(UTC)
     provenance = collect(device=str(stack.device), threads=1, started=started, finished=finished)
@@ -116,6 +120,7 @@ class _Stack:
         data_dir: Path | None,
         on_progress: Progress,
         checkpoint: Checkpoint | None,
+        make_probe: MakeProbe | None,
     ) -> None:
         first = configs[0]
         self.configs = configs
@@ -131,6 +136,7 @@ class _Stack:
         self.learner = Learner(network, configs, self.streams.outputs, device)
         settings = self.learner.settings_of(strategy_class, configs)
         self.strategy = strategy_class(self.learner, settings)
+        self.probe = make_probe(self.learner) if make_probe else None
         self.evaluator = Evaluator(self.streams, first.evaluation.split)
         self.recorder = Recorder(configs, self.benchmark)
         self.stopwatch = Stopwatch(device)
@@ -181,6 +187,9 @@ class _Stack:
         with self.stopwatch.phase("train"):
             for number, batch in self._left(task, 0, ordinary):
                 learner.step(strategy, batch)
+                if self.probe is not None and self.probe.due(number, ordinary):
+                    with self.stopwatch.phase("landscape"):
+                        self.probe.look()
                 if self._due(index, number):
                     self._evaluate_during(index, number)
                 self._save_if_due()
@@ -191,6 +200,10 @@ class _Stack:
                 strategy.visit(number)
                 self._save_if_due()
             strategy.end_task(task)
+        if self.probe is not None:
+            with self.stopwatch.phase("landscape"):
+                own = TaskData(self.streams, index) if strategy.all_data else task
+                self.recorder.landscape(index, self.probe.end_task(own))
         task.close()
 
     def _left(
@@ -222,6 +235,8 @@ class _Stack:
             "optimizer": take(learner.optimizer, {}),
             "strategy": self.strategy.state(),
         }
+        if self.probe is not None:
+            parts["probe"] = self.probe.state()
         checkpoint.write([c.run_id for c in self.configs], self.device, content, parts)
 
     def _resume(self) -> None:
@@ -241,6 +256,8 @@ class _Stack:
             getattr(learner, name).copy_(tensor)
         give(learner.optimizer, found.part("optimizer"), {})
         self.strategy.load_state(found.part("strategy"))
+        if self.probe is not None:
+            self.probe.load_state(found.part("probe"))
 
     @contextmanager
     def _weights_untouched(self) -> Iterator[None]:
@@ -284,4 +301,6 @@ class _Stack:
             "bytes_kept": self.strategy.bytes_kept(),
             "stack_size": learner.runs,
         }
+        if self.probe is not None:
+            cost["landscape_bytes"] = self.probe.bytes_kept()
         return self.recorder.record(run, learner.network, learner.theta[run], cost, provenance)

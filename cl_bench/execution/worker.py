@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,13 @@ def train_and_store(stack: Stack, work: Work, on_progress: Callable[[int, int], 
         seconds=work.checkpoint_seconds,
         steps=work.checkpoint_steps,
     )
-    for record in train_stack(stack.configs, checkpoint=checkpoint, **given):
+    make_probe = None
+    samples = stack.configs[0].evaluation.landscape
+    if samples is not None:
+        from cl_bench.landscape.probe import LandscapeProbe
+
+        make_probe = partial(LandscapeProbe, samples=samples)
+    for record in train_stack(stack.configs, checkpoint=checkpoint, make_probe=make_probe, **given):
         store.write(record)
     checkpoint.remove()
 

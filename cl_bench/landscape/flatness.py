@@ -15,6 +15,8 @@ from torch import Tensor
 
 Loss = Callable[[Tensor], Tensor]
 """Maps weights [R, K, D] to losses [R, K]."""
+Along = Callable[[Tensor], Tensor]
+"""Maps distances [R, 2k] from w0, along k directions and against them, to losses [R, 2k]."""
 Growth = Callable[[Tensor, Tensor], Tensor]
 """Maps distances [n] along n lines, and bool [n] (the lines that are asked for), to how much the
 logarithm of the loss has grown there, [n]; what it gives for other lines is not looked at."""
@@ -76,16 +78,39 @@ def sides(
         relative_error: of each side's distance.
     """
     both = torch.cat([directions, -directions], 1)
-    shape = both.shape[:2]
-    level = loss(theta.unsqueeze(1)).log()
+    level = loss(theta.unsqueeze(1))
+
+    def along(distance: Tensor) -> Tensor:
+        return loss(theta.unsqueeze(1) + distance.unsqueeze(-1) * both)
+
+    begin = torch.full(both.shape[:2], start, device=theta.device)
+    return sides_along(along, level, begin, limit=limit, relative_error=relative_error)
+
+
+def sides_along(
+    along: Along,
+    level: Tensor,
+    start: Tensor,
+    *,
+    limit: float = 1e4,
+    relative_error: float = 0.005,
+) -> Sides:
+    """Return how far the loss is flat, as `sides` does, where it is known along the lines alone.
+
+    Args:
+        along: the loss along k directions and against them.
+        level: the loss at the minimum, [R, 1].
+        start: first distances tried, [R, 2k].
+        limit: a side that is still flat at this distance counts as this wide.
+        relative_error: of each side's distance.
+    """
+    base = level.log()
 
     def growth(distance: Tensor, asked: Tensor) -> Tensor:
-        at = theta.unsqueeze(1) + distance.view(shape).unsqueeze(-1) * both
-        return (loss(at).log() - level).reshape(-1)
+        return (along(distance.view_as(start)).log() - base).reshape(-1)
 
-    begin = torch.full((shape.numel(),), start, device=theta.device)
-    low, high = bracket(growth, begin, limit=limit, relative_error=relative_error)
-    return from_brackets(low.view(shape), high.view(shape))
+    low, high = bracket(growth, start.reshape(-1), limit=limit, relative_error=relative_error)
+    return from_brackets(low.view_as(start), high.view_as(start))
 
 
 def from_brackets(low: Tensor, high: Tensor) -> Sides:

@@ -21,6 +21,8 @@ Rows = list[dict[str, Any]]
 MOST_TASKS = 10
 """Tasks that a table for people has a column for."""
 HEADLINES = ("average_accuracy", "forgetting")
+_AT_MINIMUM = ("loss", "sharpness", "trace", "flatness", "flatness_sharpest", "variance")
+_AT_END = ("loss", "distance", "quadratic")
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,26 @@ def figures(runs: Runs, *, people: bool = False) -> Rows:
             row["definition"] = metric.definition
         else:
             row |= {key: summary[key] for key in ("mean", "low", "high", "seeds")}
+        found.append(row)
+    return found
+
+
+def landscape(out: Path, runs: Runs) -> Rows:
+    """Return a row for each task, from 1: the loss around its minimum and after the last task.
+
+    Averaged over the given runs (`RunRecord.landscape`); none where it was not measured.
+    """
+    from cl_bench.results.frames import load_with_warnings
+
+    table = load_with_warnings(out, "landscape")[0]
+    table = table[table["run_id"].isin(runs.metrics["run_id"])]
+    found: Rows = []
+    for task, rows in table.groupby("task"):
+        at = rows[rows["after_task"] == task].mean(numeric_only=True)
+        end = rows[rows["after_task"] == table["after_task"].max()].mean(numeric_only=True)
+        row: dict[str, Any] = {"task": int(task) + 1}
+        row |= {name: float(at[name]) for name in _AT_MINIMUM}
+        row |= {f"{name} at the end": float(end[name]) for name in _AT_END}
         found.append(row)
     return found
 

@@ -40,6 +40,18 @@ COLUMNS: dict[str, dict[str, str]] = {
         "predicted": "int64",
         "count": "int64",
     },
+    "landscape": {
+        "after_task": "int64",
+        "task": "int64",
+        "loss": "float64",
+        "sharpness": "float64",
+        "trace": "float64",
+        "flatness": "float64",
+        "flatness_sharpest": "float64",
+        "variance": "float64",
+        "distance": "float64",
+        "quadratic": "float64",
+    },
 }
 """The tables of a record: columns, in order, and their types."""
 

@@ -21,7 +21,7 @@ from cl_bench.metrics.evaluations import Array
 from cl_bench.results.files import COLUMNS
 from cl_bench.results.store import RunStore, StoredRun
 
-Table = Literal["accuracy", "curve", "predictions", "metrics", "runs"]
+Table = Literal["accuracy", "curve", "predictions", "landscape", "metrics", "runs"]
 Part = TypeVar("Part")
 
 RUN_COLUMNS = (
@@ -48,6 +48,8 @@ def load(path: Path | str, table: Table = "accuracy") -> pd.DataFrame:
               -1 is the untrained network;
             - `curve`: a row for each evaluation during training;
             - `predictions`: confusion counts after the last task, `label` named `target`;
+            - `landscape`: the loss around each past task's minimum (`record.LANDSCAPE_COLUMNS`), of
+              the runs where it was measured (`evaluation.landscape`);
             - `metrics`: a row a run, a column for each metric;
             - `runs`: a row a run, with the config, data, cost and provenance flattened into
               columns such as `training.batch_size` and `strategy.settings.strength`.
@@ -76,6 +78,8 @@ def load_with_warnings(
     if table == "metrics":
         kept, rows = _readable(runs, _Figures(runs), problems)
         return _frame(kept, rows, names()), problems
+    if table == "landscape":
+        runs = [run for run in runs if run.has(table)]
     kept, parts = _readable(runs, lambda run: run.table(table), problems)
     return _long_frame(kept, parts, table), problems
 

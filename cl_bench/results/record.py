@@ -17,6 +17,10 @@ from cl_bench.config import SCHEMA_VERSION, RunConfig
 ACCURACY_COLUMNS = ("after_task", "task", "accuracy", "accuracy_agnostic", "loss", "samples")
 CURVE_COLUMNS = ("training_task", "step", "samples_seen", "task", "accuracy", "loss")
 PREDICTION_COLUMNS = ("after_task", "task", "label", "predicted", "count")
+LANDSCAPE_COLUMNS = (
+    *("after_task", "task", "loss", "sharpness", "trace", "flatness", "flatness_sharpest"),
+    *("variance", "distance", "quadratic"),
+)
 
 
 @dataclass
@@ -50,8 +54,19 @@ class RunRecord:
     weights_sha256: str
     """Hash of the final weights' bytes: equal hashes are runs identical to the bit."""
     cost: dict[str, Any]
-    """seconds by phase (train, consolidate, evaluate; shared stack time divided by its runs),
-    samples_seen, gradient_passes, bytes_kept by the strategy, network_bytes, stack_size."""
+    """seconds by phase (train, consolidate, evaluate, landscape; shared stack time divided by its
+    runs), samples_seen, gradient_passes, bytes_kept by the strategy, network_bytes, stack_size;
+    landscape_bytes where that was measured: what is held of past tasks to measure them."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """git commit, whether the tree was clean, packages, device, threads, platform, times."""
+    landscape: pd.DataFrame | None = None
+    """The training loss around each past task's minimum, columns `LANDSCAPE_COLUMNS`; None where
+    `evaluation.landscape` asks for nothing. Of task j, L_j is the mean cross-entropy, in nats, of
+    some of its training images, and w_j the weights at its end. Row (j, j) is about w_j: `loss`
+    L_j(w_j); `sharpness`, the largest eigenvalue of its Hessian H_j; `trace` of H_j, an estimate;
+    `flatness`, the geometric mean of F along the leading directions in which the weights
+    fluctuated during the task's last steps; `flatness_sharpest`, F along the sharpest direction;
+    `variance`, the weights' over these steps, summed over all weights. Row (i, j) with i > j is
+    about w_i: `loss` L_j(w_i); `distance` |w_i - w_j|; `quadratic`, half of (w_i - w_j)^T H_j
+    (w_i - w_j). What a row is not about is NaN."""
     schema_version: int = SCHEMA_VERSION

@@ -1,7 +1,8 @@
 """Run records on disk: one directory a run, written in one move, checked when read.
 
 A directory is named `<strategy>-s<seed>-<run_id>` and holds `record.json` (all that is scalar,
-with the SHA-256 of every other file), three Parquet tables and the weights as safetensors.
+with the SHA-256 of every other file), Parquet tables (three, and the loss landscape's where that
+was measured) and the weights as safetensors.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ group_id and protocol_id as they were, unless runs of both versions may be compa
 
 HEADER = "record.json"
 WEIGHTS = "weights.safetensors"
-TableName = Literal["accuracy", "curve", "predictions"]
+TableName = Literal["accuracy", "curve", "predictions", "landscape"]
 
 _DIRECTORY = re.compile(r"[^.].*-s\d+-([0-9a-f]{16})")
 _PLAIN = ("stream_id", "tasks", "data", "weights_sha256", "cost", "provenance")
@@ -52,6 +53,10 @@ class StoredRun:
     config: RunConfig
     content: dict[str, Any]
     """The content of record.json, of the current schema version."""
+
+    def has(self, name: TableName) -> bool:
+        """Return whether the run has this table; all but `landscape` are always there."""
+        return f"{name}.parquet" in self.content["files"]
 
     def table(self, name: TableName) -> pd.DataFrame:
         """Return a table of the run; a UserError names its file where that is damaged."""
@@ -70,6 +75,7 @@ class StoredRun:
             accuracy=self.table("accuracy"),
             curve=self.table("curve"),
             predictions=self.table("predictions"),
+            landscape=self.table("landscape") if self.has("landscape") else None,
             weights=self.weights(),
             schema_version=SCHEMA_VERSION,
             **{name: self.content[name] for name in _PLAIN},
@@ -192,6 +198,8 @@ def _write_files(record: RunRecord, directory: Path) -> None:
         "predictions.parquet": files.table_bytes("predictions", record.predictions),
         WEIGHTS: files.weights_bytes(record.weights),
     }
+    if record.landscape is not None:
+        contents["landscape.parquet"] = files.table_bytes("landscape", record.landscape)
     content = {
         "schema_version": SCHEMA_VERSION,
         "run_id": record.config.run_id,

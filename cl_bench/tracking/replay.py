@@ -31,6 +31,7 @@ AXES = {
     "accuracy_agnostic/*": TASKS_SEEN,
     "average_accuracy": TASKS_SEEN,
     "forgetting": TASKS_SEEN,
+    "landscape/*": TASKS_SEEN,
     "curve/*": SAMPLES_SEEN,
 }
 """The x axis of every series; a name that ends in /* stands for all that begin so."""
@@ -119,7 +120,20 @@ def _rows(record: RunRecord) -> Iterator[Row]:
                 row[f"accuracy_agnostic/{name(task)}"] = float(run.agnostic[after, task])
         so_far = _first_tasks(run, after + 1)
         row |= {metric: METRICS[metric].function(so_far) for metric in SERIES}
+        row |= _landscape(record, after, name)
         yield {key: value for key, value in row.items() if not _is_nan(value)}
+
+
+def _landscape(record: RunRecord, after: int, name: Callable[[int], str]) -> Row:
+    """Return what was measured of each past task's loss after a task was trained, if anything."""
+    if record.landscape is None:
+        return {}
+    rows = record.landscape[record.landscape["after_task"] == after].drop(columns="after_task")
+    return {
+        f"landscape/{quantity}/{name(int(task))}": float(value)
+        for task, values in rows.set_index("task").iterrows()
+        for quantity, value in values.items()
+    }
 
 
 def _curve_rows(record: RunRecord, name: Callable[[int], str]) -> dict[int, list[Row]]:

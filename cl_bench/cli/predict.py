@@ -1,0 +1,101 @@
+"""`cl_bench predict`: do flatness, curvature or variance predict what is forgotten later?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cl_bench.cli.output import Format, FormatOption, counted, emit, emit_many, remark
+from cl_bench.errors import UserError
+
+
+def predict(
+    out: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only these, separated by commas; may be repeated (all, but for those that are "
+            "given the data of all tasks so far)."
+        ),
+    ] = None,
+    benchmark: Annotated[
+        list[str] | None, typer.Option(help="Only runs of this benchmark; may be repeated.")
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Only runs of this protocol (the start of its id).")
+    ] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Correlate the loss landscape at each task's end with how much of the task is forgotten later.
+
+    Of runs with --set evaluation.landscape=500 (training images a task that it is measured on).
+    """
+    from cl_bench.metrics import prediction
+    from cl_bench.report import tables
+    from cl_bench.results.frames import load_with_warnings
+
+    chosen = [name for text in strategy or [] for name in text.split(",") if name]
+    runs = tables.select(out, strategies=chosen, benchmarks=benchmark or (), protocol=protocol)
+    for warning in runs.warnings:
+        remark(warning)
+    landscape, _ = load_with_warnings(out, "landscape")
+    landscape = landscape[landscape["run_id"].isin(runs.metrics["run_id"])]
+    if not len(landscape):
+        raise UserError(
+            f"no such run in {out} has its loss landscape measured; "
+            "run with --set evaluation.landscape=500"
+        )
+    if not chosen:
+        left_out = _given_all_data(set(landscape["strategy"]))
+        landscape = landscape[~landscape["strategy"].isin(left_out)]
+        for name in sorted(left_out):
+            remark(f"left out: {name} is given all data so far (--strategy takes it in)")
+    found = prediction.observations(runs.accuracy, landscape)
+    kept = prediction.balanced(found)
+    lost = found["run_id"].nunique() - kept["run_id"].nunique()
+    if lost:
+        remark(
+            f"left out: {counted(lost, 'run')} of seeds that not all configurations have, "
+            "or that diverged"
+        )
+    rows = prediction.predict(kept)
+    if format is Format.TABLE:
+        emit_many(_for_people(rows))
+    else:
+        emit(rows, format)
+
+
+def _given_all_data(names: Collection[str]) -> set[str]:
+    """Return the strategies that forget nothing because they see it all again."""
+    from cl_bench import registry
+
+    known = {*registry.strategy_names(), *registry.foreign_names()}
+    return {name for name in names if name in known and registry.load(name).all_data}
+
+
+def _for_people(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return a table for each protocol, target and level."""
+    from cl_bench.metrics.prediction import LEVELS
+    from cl_bench.report.tables import interval_text
+
+    several = len({row["protocol_id"] for row in rows}) > 1
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        sizes = f"{counted(row['seeds'], 'seed')}, {row['strategies']} strategies"
+        title = f"{row['target']}, {row['level']} ({LEVELS[row['level']]}; {sizes})"
+        if several:
+            title = f"{row['benchmark']} {row['protocol_id'][:8]}: {title}"
+        found.setdefault(title, []).append(
+            {
+                "predictor": row["predictor"],
+                "rank correlation": interval_text(
+                    row["correlation"], row["low"], row["high"], sign="+"
+                ),
+                "p (Holm)": row["p_holm"],
+                "verdict": row["verdict"],
+            }
+        )
+    return found

@@ -209,7 +209,8 @@ def landscape(out: Path, runs: Runs) -> Rows:
     table = load_with_warnings(out, "landscape")[0]
     table = table[table["run_id"].isin(runs.metrics["run_id"])]
     found: Rows = []
-    for task, rows in table.groupby("task"):
+    for task in sorted(set(table["task"])):
+        rows = table[table["task"] == task]
         at = rows[rows["after_task"] == task].mean(numeric_only=True)
         end = rows[rows["after_task"] == table["after_task"].max()].mean(numeric_only=True)
         row: dict[str, Any] = {"task": int(task) + 1}

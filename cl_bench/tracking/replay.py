@@ -130,9 +130,10 @@ def _landscape(record: RunRecord, after: int, name: Callable[[int], str]) -> Row
         return {}
     rows = record.landscape[record.landscape["after_task"] == after].drop(columns="after_task")
     return {
-        f"landscape/{quantity}/{name(int(task))}": float(value)
-        for task, values in rows.set_index("task").iterrows()
+        f"landscape/{quantity}/{name(int(values['task']))}": float(value)
+        for values in rows.to_dict("records")
         for quantity, value in values.items()
+        if quantity != "task"
     }
 
 

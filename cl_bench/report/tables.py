@@ -215,7 +215,7 @@ def landscape(out: Path, runs: Runs) -> Rows:
         end = rows[rows["after_task"] == table["after_task"].max()].mean(numeric_only=True)
         row: dict[str, Any] = {"task": task + 1}
         row |= {name: float(at[name]) for name in _AT_MINIMUM}
-        row |= {f"{name} at the end": float(end[name]) for name in _AT_END}
+        row |= {f"{name}_at_end": float(end[name]) for name in _AT_END}
         found.append(row)
     return found
 

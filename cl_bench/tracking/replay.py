@@ -128,12 +128,12 @@ def _landscape(record: RunRecord, after: int, name: Callable[[int], str]) -> Row
     """Return what was measured of each past task's loss after a task was trained, if anything."""
     if record.landscape is None:
         return {}
-    rows = record.landscape[record.landscape["after_task"] == after].drop(columns="after_task")
+    rows = record.landscape[record.landscape["after_task"] == after].to_dict("records")
     return {
-        f"landscape/{quantity}/{name(int(values['task']))}": float(value)
-        for values in rows.to_dict("records")
-        for quantity, value in values.items()
-        if quantity != "task"
+        f"landscape/{quantity}/{name(row['task'])}": value
+        for row in rows
+        for quantity, value in row.items()
+        if quantity not in ("after_task", "task")
     }
 
 

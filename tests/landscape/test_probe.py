@@ -1,7 +1,8 @@
-"""The landscape in continual learning: right, without influence, alike in company and resumed."""
+"""The probe: right against dense algebra, blind to company and stops, and no part of training."""
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
@@ -9,177 +10,234 @@ import pytest
 import torch
 from pandas.testing import assert_frame_equal
 from scipy.optimize import brentq
-from scipy.sparse.linalg import LinearOperator, eigsh
 
-import cl_bench
-from cl_bench import benchmarks
-from cl_bench.config import EvaluationConfig
+from cl_bench import benchmarks, registry
+from cl_bench.conformance.trainings import Stopped, Stops
 from cl_bench.engine import train_stack
 from cl_bench.engine.checkpoint import Checkpoint
-from cl_bench.engine.learner import cross_entropy
-from cl_bench.engine.tasks import Batch, TaskData
-from cl_bench.errors import UserError
+from cl_bench.engine.learner import Learner, masked
+from cl_bench.engine.networks import MLP
+from cl_bench.engine.probe import Probe
+from cl_bench.engine.tasks import Streams, TaskData
+from cl_bench.landscape.curvature import probes
 from cl_bench.landscape.loss import loss_along, mean_loss
-from cl_bench.landscape.probe import LandscapeProbe
-from cl_bench.plan import make_plan
-from cl_bench.protocol import read
-from cl_bench.results.store import RunStore
-from tests.training import config, run_task, stack
+from cl_bench.landscape.probe import DIRECTIONS, SIGNS, LandscapeProbe
+from tests.training import config
 
-SMALL = {
-    "benchmark": {"train_samples": 640, "tasks": 3, "test_samples": 200},
-    "network": {"hidden": (10,)},
-    "training": {"batch_size": 32},
-    "evaluation": {"landscape": 100},
+CPU = torch.device("cpu")
+SMALL = {"benchmark": {"train_samples": 640, "tasks": 3}, "network": {"hidden": (12,)}}
+CLASSES = {
+    "benchmark": {"name": "split-mnist", "scenario": "class", "tasks": 5, "train_samples": 320},
+    "network": {"hidden": (12,)},
 }
-PROBE = partial(LandscapeProbe, samples=100)
+MAKE = partial(LandscapeProbe, samples=150)
 
 
-def train(configs, probe=PROBE, **options):
-    return train_stack(configs, device="cpu", make_probe=probe, **options)
+def measured(configs, **given):
+    return train_stack(configs, device="cpu", make_probe=MAKE, **given)
 
 
-@pytest.fixture(scope="module")
-def found():
-    return train([config("ewc", seed, **SMALL) for seed in (0, 1)])
+def same(a, b):
+    assert a.weights_sha256 == b.weights_sha256
+    assert_frame_equal(a.landscape, b.landscape, check_exact=True)
+    for name in ("gradient_passes", "bytes_kept", "landscape_bytes"):
+        assert a.cost[name] == b.cost[name]
 
 
-def test_every_task_is_measured_at_its_end_and_after_each_later_one(found):
-    table = found[0].landscape
-    places = list(zip(table["after_task"], table["task"], strict=True))
-    assert sorted(places) == [(i, j) for i in range(3) for j in range(i + 1)]
-    own = table[table["after_task"] == table["task"]]
-    at = ["loss", "sharpness", "trace", "flatness", "flatness_sharpest", "variance"]
-    assert (own[at] > 0).all(axis=None)
-    later = table[table["after_task"] > table["task"]]
-    assert (later[["loss", "distance"]] > 0).all(axis=None)
-    assert later["sharpness"].isna().all()
-    assert found[0].cost["landscape_bytes"] > 0
-    assert found[0].cost["seconds"]["landscape"] > 0
+class Golden:
+    """One seed of a tiny network in training, and all that the probe measures, done again."""
+
+    def __init__(self, scenario):
+        name = "permuted-mnist" if scenario == "domain" else "split-mnist"
+        changes = {"name": name, "tasks": 2, "scenario": scenario, "train_samples": 640}
+        run = config("naive", 3, benchmark=changes)
+        benchmark = benchmarks.get(run.benchmark, download=False)
+        self.streams = Streams(benchmark, [3], CPU)
+        self.network = MLP(784, (2,), benchmark.n_outputs)
+        self.learner = Learner(self.network, [run], self.streams.outputs, CPU)
+        self.probe = LandscapeProbe(self.learner, 120)
+        self.path: list[torch.Tensor] = []
+
+    def train(self, index, steps=40):
+        strategy = registry.load("naive")(self.learner, {})
+        task = TaskData(self.streams, index)
+        self.learner.task, self.learner.step_number, self.path = index, 0, []
+        for number, batch in enumerate(task.minibatches(32, steps), start=1):
+            self.learner.step(strategy, batch)
+            if self.probe.due(number, steps):
+                self.probe.look()
+                self.path.append(self.learner.theta[0].double())
+        return self.probe.end_task(task)
+
+    def loss(self, index):
+        """Return the loss of a task by the weights [D] of one network, in float64."""
+        batches = list(TaskData(self.streams, index).sample(120, "landscape"))
+        (first, bias), (second, shift) = self.network.layers
+
+        def of(theta):
+            found = []
+            for batch in batches:
+                hidden = (batch.images[0].double() @ first.view(theta).T + bias.view(theta)).relu()
+                logits = masked(hidden @ second.view(theta).T + shift.view(theta), batch.mask)
+                right = logits.gather(-1, batch.labels[0][:, None])[:, 0]
+                found.append(logits.logsumexp(-1) - right)
+            return torch.cat(found).mean()
+
+        return of
 
 
-@pytest.mark.parametrize("name", ["ewc", "er", "gdumb", "joint"])
-def test_training_is_not_touched(name):
-    configs = [config(name, 0, **SMALL)]
-    (with_probe,), (without,) = train(configs), train(configs, probe=None)
-    assert with_probe.weights_sha256 == without.weights_sha256
-    assert_frame_equal(with_probe.accuracy, without.accuracy, check_exact=True)
-    for cost in ("gradient_passes", "bytes_kept", "samples_seen"):
-        assert with_probe.cost[cost] == without.cost[cost]
-    assert without.landscape is None
+def flat_width(loss, theta, direction):
+    level = float(loss(theta))
+
+    def risen(distance):
+        return math.log(float(loss(theta + distance * direction)) / level) - 1
+
+    sides = []
+    for sign in (1, -1):
+        far = 0.1
+        while risen(sign * far) < 0:
+            far *= 1.5
+        sides.append(brentq(lambda d, sign=sign: risen(sign * d), 0, far, xtol=1e-8))
+    return sum(sides)
 
 
-def test_a_run_is_measured_alike_alone_and_in_a_stack(found):
-    (alone,) = train([config("ewc", 1, **SMALL)])
-    assert_frame_equal(alone.landscape, found[1].landscape, check_exact=True)
+@pytest.mark.parametrize("scenario", ["domain", "class"])
+def test_agrees_with_dense_algebra_and_root_finding(scenario):
+    """Every column, in the scenario where all outputs compete and in one where they do not."""
+    golden = Golden(scenario)
+    (found,) = golden.train(0).values()
+    figures = {name: float(value) for name, value in found.items()}
+    theta, loss = golden.learner.theta[0].double(), golden.loss(0)
+    hessian = torch.func.hessian(loss)(theta)
+    values, vectors = torch.linalg.eigh(hessian)
+    assert figures["loss"] == pytest.approx(float(loss(theta)), rel=1e-5)
+    assert figures["sharpness"] == pytest.approx(float(values[-1]), rel=1e-3)
+    signs = probes("hutchinson 0", [3], SIGNS, golden.network.size)[0].double()
+    estimate = float(((signs @ hessian) * signs).sum(1).mean())
+    error = math.sqrt(2 * float(hessian.square().sum() - hessian.diagonal().square().sum()) / SIGNS)
+    assert figures["trace"] == pytest.approx(estimate, rel=1e-4)
+    assert estimate == pytest.approx(float(hessian.trace()), abs=4 * error)
+
+    moves = torch.stack(golden.path).numpy()
+    moves = moves - moves.mean(0)
+    directions = np.linalg.svd(moves, full_matrices=False)[2][:DIRECTIONS]
+    widths = [flat_width(loss, theta, torch.from_numpy(each)) for each in directions]
+    assert figures["variance"] == pytest.approx(np.mean(moves**2, 0).sum(), rel=1e-4)
+    assert figures["flatness"] == pytest.approx(math.exp(np.log(widths).mean()), rel=0.01)
+    sharp = flat_width(loss, theta, vectors[:, -1])
+    assert figures["flatness_sharpest"] == pytest.approx(sharp, rel=0.01)
+
+    later = golden.train(1)[0]
+    step = golden.learner.theta[0].double() - theta
+    assert float(later["loss"]) == pytest.approx(float(loss(theta + step)), rel=1e-5)
+    assert float(later["distance"]) == pytest.approx(float(step.norm()), rel=1e-5)
+    assert float(later["quadratic"]) == pytest.approx(float(step @ hessian @ step / 2), rel=1e-3)
 
 
-def test_a_stopped_run_is_measured_alike(found, tmp_path):
-    class Stops(Checkpoint):
-        def write(self, *args):
-            super().write(*args)
-            raise KeyboardInterrupt
-
-    path = tmp_path / "c.safetensors"
-    configs = [config("ewc", seed, **SMALL) for seed in (0, 1)]
-    for steps in (15, 37):  # within the window of the first task, and of the second
-        with pytest.raises(KeyboardInterrupt):
-            train(configs, checkpoint=Stops(path, seconds=None, steps=steps))
-    for again, whole in zip(train(configs, checkpoint=Checkpoint(path)), found, strict=True):
-        assert again.weights_sha256 == whole.weights_sha256
-        assert_frame_equal(again.landscape, whole.landscape, check_exact=True)
+@pytest.mark.parametrize("hidden", [(), (7,), (7, 5)])
+def test_the_loss_along_lines_is_the_loss_there(hidden):
+    streams = Golden("class").streams
+    network = MLP(784, hidden, 10)
+    theta = network.initial(0)[None]
+    directions = torch.nn.functional.normalize(torch.randn(1, 3, network.size), dim=2)
+    batches = list(TaskData(streams, 0).sample(100, "test", 50))
+    distance = torch.tensor([[0.5, 3.0, 20.0, 0.1, 2.0, 7.0]])
+    at = theta[:, None] + distance[..., None] * torch.cat([directions, -directions], 1)
+    along = loss_along(network, theta, batches, directions)(distance)
+    torch.testing.assert_close(along, mean_loss(network, batches)(at), rtol=1e-5, atol=1e-6)
 
 
-def test_curvature_flatness_and_the_quadratic_are_those_of_autograd_and_scipy():
-    with torch.no_grad():
-        strategy, streams = stack("naive")
-        learner = strategy.learner
-        probe = LandscapeProbe(learner, 100)
-        task = TaskData(streams, 0)
-        generator = torch.Generator().manual_seed(0)
-        before = learner.theta.clone()
-        for _ in range(8):  # a fluctuation with known directions
-            noise = torch.randn(before.shape, generator=generator)
-            learner.theta.copy_(before + 0.01 * noise)
-            probe.look()
-        batches = list(task.sample(100, "landscape"))
-        own = probe.end_task(task)[0]
-        minimum = learner.theta.clone()
-        run_task(strategy, streams, 1)
-        probe.look()
-        left = probe.end_task(TaskData(streams, 1))[0]
-    images = torch.cat([b.images for b in batches], 1)
-    labels = torch.cat([b.labels for b in batches], 1)
-    for run in range(2):
-
-        def loss(weights, run=run):
-            logits = learner.network.forward(weights.unsqueeze(0), images[run : run + 1])
-            return cross_entropy(logits, Batch(images, labels[run : run + 1], task.mask)).sum()
-
-        def product(vector, run=run, loss=loss):
-            vector = torch.as_tensor(vector, dtype=torch.float32)
-            return torch.autograd.functional.vhp(loss, minimum[run], vector)[1]
-
-        size = learner.network.size
-        operator = LinearOperator((size, size), matvec=lambda v, p=product: p(v).numpy())
-        values, vectors = eigsh(operator, k=1, which="LA", tol=1e-4)
-        top = torch.from_numpy(vectors[:, 0]).float()
-        assert float(own["sharpness"][run]) == pytest.approx(values[0], rel=1e-3)
-        step = learner.theta[run] - minimum[run]
-        assert float(left["distance"][run]) == pytest.approx(float(step.norm()), rel=1e-5)
-        quadratic = float(step @ product(step)) / 2
-        assert float(left["quadratic"][run]) == pytest.approx(quadratic, rel=1e-3, abs=1e-6)
-        assert float(left["loss"][run]) == pytest.approx(float(loss(learner.theta[run])), rel=1e-5)
-        level = float(loss(minimum[run]))
-
-        def growth(distance, sign, run=run, top=top, level=level, loss=loss):
-            at = loss(minimum[run] + sign * distance * top)
-            return float(np.log(float(at) / level)) - 1
-
-        width = sum(brentq(growth, 0, 1e3, args=(sign,)) for sign in (1, -1))
-        assert float(own["flatness_sharpest"][run]) == pytest.approx(width, rel=0.02)
+@pytest.mark.parametrize("strategy", ["ewc", "er", "gdumb", "joint"])
+def test_training_does_not_feel_it(strategy):
+    run = config(strategy, 1, **CLASSES)
+    plain, watched = train_stack([run], device="cpu")[0], measured([run])[0]
+    assert plain.weights_sha256 == watched.weights_sha256
+    for table in ("accuracy", "predictions"):
+        assert_frame_equal(getattr(plain, table), getattr(watched, table), check_exact=True)
+    for name in ("samples_seen", "gradient_passes", "bytes_kept"):
+        assert plain.cost[name] == watched.cost[name]
+    assert (plain.landscape, watched.cost["seconds"]["landscape"] > 0) == (None, True)
+    assert plain.cost.keys() == watched.cost.keys() - {"landscape_bytes"}
+    weights = sum(w.nbytes for w in watched.weights.values())
+    # Each task's weights, and 150 images of a byte a pixel with their labels.
+    assert watched.cost["landscape_bytes"] == 5 * (weights + 150 * (784 + 8))
 
 
-def test_the_loss_along_lines_is_the_loss_of_the_weights_there():
-    strategy, streams = stack("naive")
-    learner = strategy.learner
-    batches = list(TaskData(streams, 0).sample(100, "test"))
-    generator = torch.Generator().manual_seed(0)
-    directions = torch.randn(2, 3, learner.network.size, generator=generator) / 50
-    distance = torch.rand(2, 6, generator=generator)
-    along = loss_along(learner.network, learner.theta, batches, directions)(distance)
-    both = torch.cat([directions, -directions], 1)
-    at = learner.theta.unsqueeze(1) + distance.unsqueeze(-1) * both
-    torch.testing.assert_close(along, mean_loss(learner.network, batches)(at), rtol=1e-5, atol=0)
+def test_a_convnets_figures_do_not_depend_on_company():
+    changes = {
+        "network": {"name": "convnet", "hidden": (4,)},
+        "benchmark": {"train_samples": 32, "tasks": 2},
+        "training": {"batch_size": 16},
+    }
+    make = partial(LandscapeProbe, samples=16)
+    configs = [config("naive", seed, **changes) for seed in (1, 2)]
+    together = train_stack(configs, device="cpu", make_probe=make)
+    same(together[1], train_stack(configs[1:], device="cpu", make_probe=make)[0])
+    assert together[0].landscape["sharpness"][0] > 0
 
 
-def test_addresses_are_as_they_were_where_nothing_is_measured():
-    assert "landscape" not in EvaluationConfig().model_dump(mode="json")
-    assert EvaluationConfig(landscape=200).model_dump()["landscape"] == 200
-    assert (
-        config("ewc", 0, **SMALL).run_id != config("ewc", 0, **{**SMALL, "evaluation": {}}).run_id
+@pytest.mark.parametrize(("strategy", "changes"), [("ewc", CLASSES), ("flatness", SMALL)])
+def test_figures_do_not_depend_on_company_or_stops(tmp_path, strategy, changes):
+    configs = [config(strategy, seed, **changes) for seed in (4, 1, 2)]
+    together, alone = measured(configs), measured(configs[1:2])[0]
+    same(together[1], alone)
+    # A stop between two snapshots of the second task; two of the three runs go on from there.
+    task = together[0].cost["samples_seen"] // 64 // len(together[0].tasks)
+    stopping = Stops(tmp_path, {task + task // 3}, stopping=True)
+    with pytest.raises(Stopped):
+        measured(configs, checkpoint=stopping)
+    rest = measured([configs[2], configs[1]], checkpoint=Checkpoint(stopping.path, seconds=None))
+    for again, whole in zip(rest, (together[2], together[1]), strict=True):
+        same(again, whole)
+
+
+def test_a_row_for_every_task_after_every_task():
+    table = measured([config("naive", 0, **SMALL)])[0].landscape.set_index(["after_task", "task"])
+    assert list(table.index) == [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
+    own = table[[after == task for after, task in table.index]]
+    past = table.drop(own.index)
+    left = ["distance", "quadratic"]
+    assert own.drop(columns=left).notna().all(axis=None)
+    assert own[left].isna().all(axis=None)
+    assert past[["loss", *left]].notna().all(axis=None)
+    assert past.drop(columns=["loss", *left]).isna().all(axis=None)
+
+
+def test_a_run_that_diverges_has_no_figures_and_leaves_the_others_alone():
+    good, wild = (
+        config("ewc", 0, settings={"form": "explicit", "strength": strength}, **SMALL)
+        for strength in (1.0, 1e12)
     )
+    found = measured([good, wild])
+    same(found[0], measured([good])[0])
+    figures = found[1].landscape.set_index(["after_task", "task"])
+    assert figures.loc[(0, 0)].notna().sum() == 6
+    assert figures.loc[[(1, 1), (2, 2)]].isna().all(axis=None)
 
 
-def test_the_table_comes_back_from_the_store(found, tmp_path):
-    store = RunStore(tmp_path)
-    for record in found:
-        store.write(record)
-    back = store.read(store.directory(found[0].config))
-    assert_frame_equal(back.landscape, found[0].landscape, check_exact=True)
-    tidy = cl_bench.load(tmp_path, table="landscape")
-    assert set(tidy["seed"]) == {0, 1}
-    assert len(tidy) == 2 * len(found[0].landscape)
+@pytest.mark.parametrize("strategy", ["naive", "joint"])
+def test_a_probe_is_given_each_tasks_own_data(strategy):
+    seen = []
+
+    class Sizes(Probe):
+        def due(self, step, steps):
+            return False
+
+        def look(self):
+            raise AssertionError
+
+        def end_task(self, task):
+            seen.append((task.index, task.sizes))
+            return {}
+
+    (record,) = train_stack([config(strategy, 0, **SMALL)], device="cpu", make_probe=Sizes)
+    assert seen == [(task, [640]) for task in range(3)]
+    assert record.landscape is None
 
 
-def test_another_librarys_loop_is_refused():
-    (protocol,) = read(
-        None, strategies=["avalanche:Naive"], options={}, assignments=["evaluation.landscape=100"]
-    )
-    with pytest.raises(UserError, match=r"avalanche:Naive.*landscape"):
-        make_plan(
-            [protocol],
-            lambda c: benchmarks.get(c, download=False),
-            workers=1,
-            is_stored=lambda c: False,
-        )
+@pytest.mark.parametrize(("steps", "first", "count"), [(1000, 804, 50), (78, 2, 39), (3, 1, 3)])
+def test_the_window_is_the_last_steps_of_a_task(steps, first, count):
+    probe = LandscapeProbe(Golden("domain").learner, 100)
+    due = [step for step in range(1, steps + 1) if probe.due(step, steps)]
+    assert (due[0], due[-1], len(due)) == (first, steps, count)
+    assert len(set(np.diff(due))) == 1

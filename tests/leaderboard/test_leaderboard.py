@@ -11,6 +11,7 @@ import pytest
 from cl_bench.cli import main
 from cl_bench.errors import UserError
 from cl_bench.leaderboard.board import build, verify
+from cl_bench.leaderboard.entries import parse_entry, problem_of
 from cl_bench.results.store import RunStore
 from tests.support import make_record
 
@@ -21,6 +22,7 @@ training: {epochs: 1}
 strategies: {naive: {}}
 """
 NAN = float("nan")
+COMMITTED = Path(__file__).resolve().parents[2] / "leaderboards"
 
 
 def matrix(level, seed, wobble=0.001):
@@ -191,6 +193,13 @@ def test_a_damaged_record_is_left_out_with_a_warning(out, config, tmp_path):
     built = build(config, out, tmp_path / "boards")
     assert "weights.safetensors is damaged" in built.warnings[0]
     assert {row["strategy"]: row["seeds"] for row in built.rows}["naive"] == 4
+
+
+def test_committed_entries_have_the_ids_of_their_configurations():
+    entries = sorted(COMMITTED.glob("*/entries/*.json"))
+    assert entries
+    for path in entries:
+        assert problem_of(parse_entry(path.read_bytes())) is None, path
 
 
 def test_an_untouched_board_verifies(folder):

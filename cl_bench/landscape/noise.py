@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from cl_bench.landscape.phases import Rows, Tables
     from cl_bench.landscape.scene import Scene
 
+_BLOCK = 64
+"""Steps whose weights are projected at a time."""
+
 
 def noise(scene: Scene) -> Tables:
     """Return a `noise` table: a row a seed, analysis and direction.
@@ -69,15 +72,20 @@ def _through_window(scene: Scene, directions: Tensor) -> tuple[Temperature, Tens
     """Return the temperature in the window, and its weights less the last ones, [R, T, k]."""
     learner, studied = scene.dynamics.learner, scene.studied
     moments, last = GradientNoise(directions), studied.of(scene.theta)
-    found: list[Tensor] = []
+    runs, many, _ = directions.shape
+    found = directions.new_empty(runs, scene.window_steps, many)
+    block: list[Tensor] = []
 
     def visit(step: int) -> None:
         moments.add(studied.of(learner.gradient))
-        gap = studied.of(learner.theta) - last
-        found.append(gram(gap.unsqueeze(1), directions).squeeze(1).float())
+        block.append(studied.of(learner.theta) - last)
+        done = step - scene.first_step
+        if len(block) == _BLOCK or done == scene.window_steps:
+            found[:, done - len(block) : done] = gram(torch.stack(block, 1), directions)
+            block.clear()
 
     scene.through_window(visit, "noise")
-    return moments.temperature(learner.effective_rate), torch.stack(found, 1)
+    return moments.temperature(learner.effective_rate), found
 
 
 def _theory(scene: Scene, flatness: Tensor, temperature: Tensor, rate: Tensor) -> dict[str, Tensor]:

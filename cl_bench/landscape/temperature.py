@@ -46,7 +46,8 @@ class GradientNoise:
     """
 
     def __init__(self, directions: Tensor) -> None:
-        self._directions = directions
+        # Turned once: it would cost more than all else at every minibatch.
+        self._directions = directions.double()
         self.count = 0
         """Minibatches added."""
         runs, many, size = directions.shape

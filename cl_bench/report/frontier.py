@@ -149,20 +149,7 @@ def read(
         stored = {i: run for i, run in stored.items() if families[i] in family}
     if not stored:
         raise UserError(f"there are no runs in {out}")
-    apart = {families[i]: run.config for i, run in stored.items()}
-    if len(apart) > 1:
-        contents = [json.loads(text) for text in apart]
-        keys = [
-            f"{section}.{key}"
-            for section, content in contents[0].items()
-            for key in content
-            if len({repr(other[section].get(key)) for other in contents}) > 1
-        ]
-        ids_shown = ", ".join(sorted(config.protocol_id for config in apart.values())[:5])
-        raise UserError(
-            f"a trade-off is of one protocol, and these differ in {', '.join(keys)}; "
-            f"choose one with --protocol: {ids_shown}"
-        )
+    _check_one({families[i]: run.config.protocol_id for i, run in stored.items()})
     return Records(runs.where(run_id=stored), stored, tuple(across))
 
 
@@ -174,14 +161,14 @@ def axis(name: str) -> Axis:
     if name in COSTS:
         cost = COSTS[name]
         return Axis(name, cost.title, cost.unit, of_machine=cost.of_machine)
-    titles = {OLD_ERROR: "error on the old task", NEW_ERROR: "error on the new task"}
+    titles = {OLD_ERROR: "error on old tasks", NEW_ERROR: "error on the new task"}
     if name in titles:
         return Axis(name, titles[name], "fraction")
     raise unknown("figure", name, [*METRICS, *COSTS, *titles])
 
 
 def front(records: Records, x: str, y: str, references: Collection[str] = ()) -> Front:
-    """Return the points of a trade-off and its Pareto set.
+    """Return the points of a trade-off, sorted by strategy and settings, and its Pareto set.
 
     Args:
         records: the runs.
@@ -198,8 +185,8 @@ def front(records: Records, x: str, y: str, references: Collection[str] = ()) ->
     frame = frame.dropna(subset=["x", "y"])
     if frame.empty:
         raise UserError(f"no run has both {x} and {y}")
-    settings = {run.content["group_id"]: run for run in records.stored.values()}
-    points = _points(frame, settings, records.across)
+    run_of_group = {run.content["group_id"]: run for run in records.stored.values()}
+    points = _points(frame, run_of_group, records.across)
     competing = tuple(p for p in points if p.strategy not in references)
     signs = [each.sign for each in axes]
     standing = standings(
@@ -264,6 +251,23 @@ def _family(config: RunConfig, across: Sequence[str]) -> str:
         section, _, name = key.partition(".")
         content[section].pop(name)
     return json.dumps(content, sort_keys=True)
+
+
+def _check_one(families: dict[str, str]) -> None:
+    """Raise a `UserError` where there are several families, given with the id of a protocol."""
+    if len(families) < 2:
+        return
+    contents = [json.loads(text) for text in families]
+    keys = [
+        f"{section}.{key}"
+        for section, content in contents[0].items()
+        for key in content
+        if len({repr(other[section].get(key)) for other in contents}) > 1
+    ]
+    raise UserError(
+        f"a trade-off is of one protocol, and these differ in {', '.join(keys)}; "
+        f"choose one with --protocol: {', '.join(sorted(families.values())[:5])}"
+    )
 
 
 def _order(settings: dict[str, Number], keys: Sequence[str]) -> list[tuple[bool, float, str]]:

@@ -6,7 +6,10 @@ the set say at which setting; without, they are named.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,9 @@ from cl_bench.metrics.frontier import ON_SET
 from cl_bench.report.frontier import Axis, Front, Point
 from cl_bench.report.frontier_curves import Curve
 from cl_bench.report.style import STYLE, check_path, look, save
+
+Style = dict[str, str]
+"""Colour and marker."""
 
 MOST_IN_LEGEND = 12
 """Colours a reader can look up; where there are more, every point is named instead."""
@@ -42,33 +48,44 @@ def draw(front: Front, curves: Sequence[Curve], path: Path, heading: str) -> Non
     from matplotlib.figure import Figure
 
     on = [p for p, s in zip(front.points, front.standings, strict=True) if s.verdict == ON_SET]
+    lines = _lines(front, curves)
+    in_legend = len(lines) <= MOST_IN_LEGEND
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 5.6), layout="constrained")
         axes: Any = figure.subplots()
         _scale(axes, front)
         _staircase(axes, front, on)
-        lines = curves or _by_strategy(front)
-        for number, line in enumerate(lines):
-            _line(axes, line, look(number), on, front.references, joined=bool(curves))
-        named = len(lines) > MOST_IN_LEGEND
-        if not named:
+        for line, style in lines:
+            _draw_line(axes, line, style, on, joined=bool(curves))
+        if in_legend:
             figure.legend(loc="outside right upper", frameon=False, fontsize=8)
         axes.set_xlabel(_title(front.x))
         axes.set_ylabel(_title(front.y))
         figure.suptitle(heading, x=0.01, ha="left", fontsize=11)
-        axes.set_title("filled: on the Pareto set; thin crosses: 95 % intervals", fontsize=9)
-        everything = [point for line in lines for point in line.points]
-        _labels(axes, everything, _texts(lines, on, everything=named, curves=bool(curves)))
+        told = ["filled: on the Pareto set", "thin crosses: 95 % intervals"]
+        told += dict.fromkeys(f"numbers: {curve.along}" for curve in curves if curve.along)
+        axes.set_title("; ".join(told), fontsize=9)
+        points = [point for line, _ in lines for point in line.points]
+        _write_labels(axes, points, _texts(lines, on, everything=not in_legend))
         save(figure, path)
 
 
-def _by_strategy(front: Front) -> list[Curve]:
-    """Return each strategy's points together."""
-    everything = [*front.points, *front.references]
-    return [
-        Curve(name, None, tuple(p for p in everything if p.strategy == name))
-        for name in dict.fromkeys(point.strategy for point in everything)
-    ]
+def _lines(front: Front, curves: Sequence[Curve]) -> list[tuple[Curve, Style]]:
+    """Return the curves, or each strategy's points where there are none, with how they look."""
+    lines = list(curves)
+    if not lines:
+        by_strategy: dict[str, list[Point]] = defaultdict(list)
+        for point in (*front.points, *front.references):
+            by_strategy[point.strategy].append(point)
+        lines = [Curve(name, None, tuple(points)) for name, points in by_strategy.items()]
+    found = []
+    for number, line in enumerate(lines):
+        if line.points[0] in front.references:
+            line = replace(line, label=f"{line.label} (all tasks' data)")
+            found.append((line, {"color": "0.3", "marker": "*"}))
+        else:
+            found.append((line, look(number)))
+    return found
 
 
 def _scale(axes: Any, front: Front) -> None:
@@ -85,8 +102,10 @@ def _scale(axes: Any, front: Front) -> None:
             getattr(axes, f"set_{which}scale")("log")
             axis.set_major_formatter("{x:g}")
             axis.set_minor_formatter(FuncFormatter(_two_or_five))
+            axis.set_tick_params(which="minor", pad=5)  # in line with the longer ticks' labels
         elif wide and values.min() == 0:
-            getattr(axes, f"set_{which}scale")("symlog", linthresh=positive.min())
+            smallest = max(positive.min(), positive.max() / 1000)
+            getattr(axes, f"set_{which}scale")("symlog", linthresh=smallest)
         if getattr(front, which).unit == "bytes":
             axis.set_major_formatter(EngFormatter("B"))
 
@@ -104,121 +123,98 @@ def _staircase(axes: Any, front: Front, on: Sequence[Point]) -> None:
     axes.plot(x, y, drawstyle="steps-post", color="0.6", linewidth=6, alpha=0.35, zorder=1)
 
 
-def _line(
-    axes: Any,
-    line: Curve,
-    style: dict[str, str],
-    on: Sequence[Point],
-    references: Sequence[Point],
-    *,
-    joined: bool,
-) -> None:
+def _draw_line(axes: Any, line: Curve, style: Style, on: Sequence[Point], *, joined: bool) -> None:
     colour = style["color"]
-    x, y = [point.x.mean for point in line.points], [point.y.mean for point in line.points]
-    if joined:
-        axes.plot(x, y, color=colour, linewidth=1, zorder=2)
-    for point in line.points:
-        sides = {}
-        for which in ("x", "y"):
-            interval = getattr(point, which)
-            if not np.isnan(interval.low):
-                below, above = interval.mean - interval.low, interval.high - interval.mean
-                sides[f"{which}err"] = [[max(0.0, below)], [max(0.0, above)]]
-        axes.errorbar(
-            point.x.mean,
-            point.y.mean,
-            **sides,
-            fmt="none",
-            ecolor=colour,
-            elinewidth=0.7,
-            alpha=0.6,
-            zorder=2,
-        )
+    sides = []
+    for intervals in ([p.x for p in line.points], [p.y for p in line.points]):
+        away = [(i.mean - i.low, i.high - i.mean) for i in intervals]
+        sides.append(np.nan_to_num(np.array(away)).clip(min=0).T)  # rounding can make it negative
+    axes.errorbar(
+        [point.x.mean for point in line.points],
+        [point.y.mean for point in line.points],
+        xerr=sides[0],
+        yerr=sides[1],
+        color=colour,
+        linestyle="-" if joined else "none",
+        linewidth=1,
+        elinewidth=0.5,
+        zorder=2,
+    )
     label = line.label
     for filled in (True, False):
         some = [point for point in line.points if (point in on) == filled]
         if some:
-            reference = some[0] in references
             axes.plot(
                 [point.x.mean for point in some],
                 [point.y.mean for point in some],
                 linestyle="none",
-                markersize=9 if reference else 5.5,
+                marker=style["marker"],
+                markersize=9 if style["marker"] == "*" else 5.5,
                 markeredgecolor=colour,
                 markerfacecolor=colour if filled else "white",
-                marker="*" if reference else style["marker"],
                 zorder=4 if filled else 3,
-                label=f"{label} (all tasks' data)" if reference else label,
+                label=label,
             )
             label = "_"  # one entry in the legend
 
 
 def _texts(
-    lines: Sequence[Curve], on: Sequence[Point], *, everything: bool, curves: bool
+    lines: Sequence[tuple[Curve, Style]], on: Sequence[Point], *, everything: bool
 ) -> list[tuple[Point, str, str]]:
     """Return the points that are named, with text and colour; those on the set come first."""
     found = []
-    for number, line in enumerate(lines):
+    for line, style in lines:
         for point in line.points:
+            text = line.label if len(line.points) == 1 else point.label
+            if line.along and not everything:
+                text = f"{point.settings[line.along]:g}"
             if point in on or everything:
-                text = point.label
-                if curves and line.along:
-                    text = f"{point.settings[line.along]:g}"
-                found.append((point, text, look(number)["color"]))
+                found.append((point, text, style["color"]))
     return sorted(found, key=lambda each: each[0] not in on)
 
 
-def _labels(
+def _write_labels(
     axes: Any, points: Iterable[Point], texts: Iterable[tuple[Point, str, str]], size: float = 7
 ) -> None:
-    """Write each text beside its point, where it covers neither a point nor another text."""
+    """Write each text beside its point, where it covers neither a point nor another text.
+
+    One for which there is no room near its point is left out.
+    """
+    from matplotlib.transforms import Bbox
+
     axes.figure.draw_without_rendering()  # fixes where in the picture a point comes to lie
-    unit = axes.figure.dpi / 72
-    left, right = axes.bbox.x0, axes.bbox.x1
-    places = [axes.transData.transform((point.x.mean, point.y.mean)) for point in points]
-    taken = [(x - 3 * unit, y - 3 * unit, x + 3 * unit, y + 3 * unit) for x, y in places]
+    pixels = axes.figure.dpi / 72
+
+    def place(point: Point) -> tuple[float, float]:
+        x, y = axes.transData.transform((point.x.mean, point.y.mean))
+        return float(x), float(y)
+
+    taken = [
+        Bbox.from_bounds(x - 3 * pixels, y - 3 * pixels, 6 * pixels, 6 * pixels)
+        for x, y in map(place, points)
+    ]
+    heights = sorted(range(-56, 60, 4), key=lambda up: (abs(abs(up) - 4), -up))
     for point, text, colour in texts:
-        px, py = axes.transData.transform((point.x.mean, point.y.mean))
-        width, height = len(text) * size * _LETTER * unit, size * 1.2 * unit
-        for distance in range(4, 60, 4):
-            options = [
-                (side, up * distance) for up in (0.7, -0.7, 0.0, 1.0, -1.0) for side in (1, -1)
-            ]
-            boxes = [_box(px, py, side * 5, up, width, height, unit) for side, up in options]
-            free = [
-                k
-                for k, box in enumerate(boxes)
-                if left < box[0] and box[2] < right and not any(_meet(box, b) for b in taken)
-            ]
-            if free:
+        x, y = place(point)
+        width, height = len(text) * size * _LETTER * pixels, size * 1.2 * pixels
+        for up, side in product(heights, (1, -1)):
+            left = x + side * 5 * pixels - (width if side < 0 else 0)
+            box = Bbox.from_bounds(left, y + up * pixels - height / 2, width, height)
+            within = axes.bbox.contains(*box.min) and axes.bbox.contains(*box.max)
+            if within and not box.count_overlaps(taken):
+                taken.append(box)
+                axes.annotate(
+                    text,
+                    (point.x.mean, point.y.mean),
+                    (side * 5, up),
+                    textcoords="offset points",
+                    ha="left" if side > 0 else "right",
+                    va="center",
+                    fontsize=size,
+                    color=colour,
+                    zorder=5,
+                )
                 break
-        else:
-            continue  # it would stand nowhere near its point
-        (side, up), box = options[free[0]], boxes[free[0]]
-        taken.append(box)
-        axes.annotate(
-            text,
-            (point.x.mean, point.y.mean),
-            (side * 5, up),
-            textcoords="offset points",
-            ha="left" if side > 0 else "right",
-            va="center",
-            fontsize=size,
-            color=colour,
-            zorder=5,
-        )
-
-
-def _box(
-    x: float, y: float, side: float, up: float, width: float, height: float, unit: float
-) -> tuple[float, float, float, float]:
-    left = x + side * unit - (width if side < 0 else 0)
-    middle = y + up * unit
-    return left, middle - height / 2, left + width, middle + height / 2
-
-
-def _meet(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _title(axis: Axis) -> str:

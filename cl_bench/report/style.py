@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,7 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(drawn, format="svg", metadata={"Date": None})
     content = drawn.getvalue()
     if kind == "html":
-        head = f'<!doctype html>\n<meta charset="utf-8">\n<title>{path.stem}</title>\n'
+        head = f'<!doctype html>\n<meta charset="utf-8">\n<title>{escape(path.stem)}</title>\n'
         content = head.encode() + content[content.index(b"<svg") :]
     try:
         path.write_bytes(content)

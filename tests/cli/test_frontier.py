@@ -28,7 +28,7 @@ def test_errors_of_old_and_new_task(trained, tmp_path, capsys):
     assert main([*words, "--format=json"]) == 0
     printed = capsys.readouterr()
     tables = json.loads(printed.out)
-    rows = tables["error on the new task against error on the old task"]
+    rows = tables["error on the new task against error on old tasks"]
     assert [(row["curve"], row["value"]) for row in rows] == [
         ("ewc", 1),
         ("ewc", 1000),

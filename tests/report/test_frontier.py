@@ -214,7 +214,7 @@ def test_a_picture_names_strategies_and_settings_and_is_reproducible(stored, tmp
         frontier_picture.draw(front, [*found, *bounds], path, "a heading")
     text = first.read_text()
     assert text == second.read_text()
-    words = ("ewc", "l2", "naive", "joint (all tasks' data)", "a heading", "error on the old task")
+    words = ("ewc", "l2", "naive", "joint (all tasks' data)", "a heading", "error on old tasks")
     assert all(word in text for word in words)
     page = tmp_path / "a.html"
     frontier_picture.draw(front, [*found, *bounds], page, "a heading")

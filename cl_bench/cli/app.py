@@ -18,6 +18,7 @@ from cl_bench.cli.check import check
 from cl_bench.cli.compare import compare
 from cl_bench.cli.crossvalidate import crossvalidate
 from cl_bench.cli.data import data
+from cl_bench.cli.frontier import frontier
 from cl_bench.cli.landscape import landscape
 from cl_bench.cli.leaderboard import leaderboard
 from cl_bench.cli.listing import list_
@@ -59,6 +60,7 @@ def _options(
 
 app.command()(run)
 app.command()(compare)
+app.command()(frontier)
 app.command()(show)
 app.command()(predict)
 app.command()(crossvalidate)

@@ -27,19 +27,20 @@ def compare(
         str | None, typer.Option(help="Only runs of this protocol (the start of its id).")
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(help="Draw forgetting curves to this .svg or .png file.")
+        Path | None, typer.Option(help="Draw forgetting curves to this .svg, .png or .html file.")
     ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Compare strategies: means with intervals, and paired differences with Holm's correction."""
     from cl_bench.metrics import lookup
     from cl_bench.report import curves, tables
+    from cl_bench.report.style import check_path
 
     metrics = metric or ["average_accuracy", "forgetting"]
     for name in metrics:
         lookup(name)
     if picture is not None:
-        curves.check_path(picture)
+        check_path(picture)
     strategies = [name for text in strategy or [] for name in text.split(",") if name]
     runs = tables.select(out, strategies=strategies, benchmarks=benchmark or (), protocol=protocol)
     for warning in runs.warnings:

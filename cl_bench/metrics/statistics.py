@@ -13,6 +13,7 @@ sign-flip test assumes less but cannot fall below 2 / 2^n, .0625 at 5 seeds; it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,28 @@ def verdict(interval: Interval, p_corrected: float) -> str:
     return NO_DIFFERENCE
 
 
+def pairwise(samples: Sequence[pd.Series]) -> list[tuple[int, int, Difference, float]]:
+    """Return each pair of samples with its difference and its p-value by Holm over all pairs.
+
+    Args:
+        samples: one a configuration; values are paired by their index, such as (seed, stream_id),
+            and those that only one of the two has are left out.
+
+    Returns:
+        (i, j, values of i less those of j, p-value of the t-test corrected for all pairs), i < j.
+    """
+    pairs = list(combinations(range(len(samples)), 2))
+    found = []
+    for i, j in pairs:
+        common = samples[i].index.intersection(samples[j].index).sort_values()
+        found.append(paired_difference(samples[i].loc[common], samples[j].loc[common]))
+    corrected = holm([difference.p for difference in found])
+    return [
+        (i, j, difference, float(p))
+        for (i, j), difference, p in zip(pairs, found, corrected, strict=True)
+    ]
+
+
 def summarise(runs: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
     """Return a row for each configuration: the mean over its seeds, with its interval.
 
@@ -193,16 +216,10 @@ def compare(runs: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
     rows = []
     for protocol_id in dict.fromkeys(row["protocol_id"] for row in ranked):
         members = [row for row in ranked if row["protocol_id"] == protocol_id]
-        pairs = list(combinations(members, 2))
-        found = []
-        for a, b in pairs:
-            values_a, values_b = (groups[protocol_id, row["group_id"]] for row in (a, b))
-            common = values_a.index.intersection(values_b.index).sort_values()
-            found.append(paired_difference(values_a.loc[common], values_b.loc[common]))
-        corrected = holm([difference.p for difference in found])
+        samples = [groups[protocol_id, row["group_id"]] for row in members]
         rows += [
-            _pair_row(metric, a, b, difference, float(p))
-            for (a, b), difference, p in zip(pairs, found, corrected, strict=True)
+            _pair_row(metric, members[i], members[j], difference, p_holm)
+            for i, j, difference, p_holm in pairwise(samples)
         ]
     return rows
 

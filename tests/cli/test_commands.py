@@ -37,7 +37,7 @@ def stored(tmp_path):
 
 def test_help_and_lists_answer_at_once_without_the_heavy_libraries():
     heavy = "{'torch', 'pandas', 'matplotlib', 'avalanche', 'wandb', 'scipy', 'torchvision'}"
-    for words in (["--help"], ["run", "--help"], ["list"]):
+    for words in (["--help"], ["run", "--help"], ["frontier", "--help"], ["list"]):
         code = (
             f"import sys; from cl_bench.cli import main; main({words!r});"
             f"found = {heavy} & set(sys.modules); assert not found, found"

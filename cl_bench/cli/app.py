@@ -23,6 +23,7 @@ from cl_bench.cli.leaderboard import leaderboard
 from cl_bench.cli.listing import list_
 from cl_bench.cli.run import run
 from cl_bench.cli.show import show
+from cl_bench.cli.tune import tune
 from cl_bench.cli.wandb import wandb
 from cl_bench.errors import UserError
 
@@ -57,6 +58,7 @@ def _options(
 
 
 app.command()(run)
+app.command()(tune)
 app.command()(compare)
 app.command()(show)
 app.command()(crossvalidate)

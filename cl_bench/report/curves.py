@@ -22,6 +22,18 @@ MARKERS = "osD^vPX"
 COLUMNS = 3
 MOST_PANELS = 8
 """Strategies with a panel of their own; the first panel holds them all."""
+STYLE: Any = {
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "font.size": 9,
+    "svg.hashsalt": "cl_bench",
+    "svg.fonttype": "none",
+}
+"""matplotlib's settings for every picture of the suite."""
 
 
 def check_path(path: Path) -> None:
@@ -52,18 +64,7 @@ def draw(accuracy: pd.DataFrame, path: Path) -> None:
     columns = min(COLUMNS, len(panels) + 1)
     rows = math.ceil((len(panels) + 1) / columns)
     tasks = int(seen["task"].max()) + 1
-    style: Any = {
-        "axes.spines.right": False,
-        "axes.spines.top": False,
-        "axes.titlesize": 11,
-        "axes.titlelocation": "left",
-        "axes.grid": True,
-        "grid.alpha": 0.25,
-        "font.size": 9,
-        "svg.hashsalt": "cl_bench",
-        "svg.fonttype": "none",
-    }
-    with mpl.rc_context(style):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
         grid: Any = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         axes = list(grid.flat)
@@ -89,10 +90,15 @@ def draw(accuracy: pd.DataFrame, path: Path) -> None:
             ha="left",
             fontsize=11,
         )
-        try:
-            figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else {})
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+        save(figure, path)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a matplotlib figure, the same bytes each time; a `UserError` where it cannot be."""
+    try:
+        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else {})
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def _best_first(seen: pd.DataFrame) -> list[str]:

@@ -54,8 +54,8 @@ ALLOWED = {
         "results",
     },
     "tuning": {
-        *{"benchmarks", "config", "engine", "errors", "metrics", "plan", "protocol", "registry"},
-        *{"report", "results", "seeding", "strategy"},
+        *{"benchmarks", "config", "errors", "metrics", "plan", "protocol", "registry", "report"},
+        *{"results", "seeding", "strategy"},
     },
 }
 

@@ -84,17 +84,13 @@ def draw(accuracy: pd.DataFrame, path: Path) -> None:
         first = seen.iloc[0]
         seeds = seen.groupby("label")["seed"].nunique()
         count = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()}-{seeds.max()}"
-        figure.suptitle(
-            f"{first['benchmark']}, {tasks} tasks, {first['scenario']} scenario, {count} seeds",
-            x=0.01,
-            ha="left",
-            fontsize=11,
-        )
-        save(figure, path)
+        where = f"{first['benchmark']}, {tasks} tasks, {first['scenario']} scenario"
+        save(figure, path, f"{where}, {count} seeds")
 
 
-def save(figure: Any, path: Path) -> None:
-    """Write a matplotlib figure, the same bytes each time; a `UserError` where it cannot be."""
+def save(figure: Any, path: Path, title: str) -> None:
+    """Write a figure under a title, the same bytes each time; a `UserError` where it cannot be."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     try:
         figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else {})
     except OSError as error:

@@ -10,7 +10,7 @@ from typing import Any
 from cl_bench.metrics import lookup
 from cl_bench.report.curves import COLOURS, COLUMNS, STYLE, check_path, save
 from cl_bench.tuning.record import TuningRecord
-from cl_bench.tuning.selection import all_trials
+from cl_bench.tuning.selection import on_equal_terms
 from cl_bench.tuning.space import Range
 
 
@@ -43,19 +43,14 @@ def draw(records: Sequence[TuningRecord], path: Path) -> bool:
         for axis in axes[::columns]:
             axis.set_ylabel(lookup(terms.metric).title)
         axes[0].legend(loc="best", frameon=False, fontsize=8)
-        figure.suptitle(
-            f"{terms.benchmark.name}, validation data, {terms.method} search, {terms.seeds} seeds",
-            x=0.01,
-            ha="left",
-            fontsize=11,
-        )
-        save(figure, path)
+        where = f"{terms.benchmark.name}, validation data"
+        save(figure, path, f"{where}, {terms.method} search, {terms.seeds} seeds")
     return True
 
 
 def _panel(axis: Any, record: TuningRecord, each: Range) -> None:
     """Draw the trials of one strategy against one of its settings."""
-    trials = [trial for trial in all_trials(record.results) if not trial.diverged]
+    trials = [trial for trial in on_equal_terms(record.results) if not trial.diverged]
     for trial in trials:
         value = trial.settings[each.name]
         if trial.low is not None and trial.high is not None:

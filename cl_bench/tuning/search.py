@@ -8,7 +8,7 @@ every strategy with as many settings gets the same points of the unit cube.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -38,7 +38,7 @@ class Method(StrEnum):
     (Bergstra et al. 2011; Optuna's)."""
     HALVING = "halving"
     """Sobol points trained for a ninth, the best third for a third, the best third of those in
-    full (Jamieson & Talwalkar 2016), with the budget of so many trials in full."""
+    full (Jamieson & Talwalkar 2016), at the cost of so many trials in full."""
 
 
 def start(
@@ -47,7 +47,6 @@ def start(
     trials: int,
     *,
     higher_is_better: bool,
-    cost: Callable[[float], float],
 ) -> Search:
     """Return the search of one strategy.
 
@@ -56,21 +55,25 @@ def start(
         space: what is tuned; where it is empty, the defaults are the only trial.
         trials: the budget: so many trials, trained in full.
         higher_is_better: the metric's direction.
-        cost: the training steps of a run that gets such a share of the training.
     """
     if not space:
         return sobol(space, 1)
     if method is Method.TPE:
         return tpe(space, trials, higher_is_better)
     if method is Method.HALVING:
-        return halving(space, trials, higher_is_better, cost)
+        return halving(space, trials, higher_is_better)
     return sobol(space, trials)
 
 
-def check_method(method: Method) -> None:
-    """Raise a `UserError` where a method needs a package that is not installed."""
+def check_method(method: Method, trials: int) -> None:
+    """Raise a `UserError` where a method needs more trials, or a package that is not installed."""
     if method is Method.TPE:
         _optuna()
+    if method is Method.HALVING and trials < KEPT:
+        raise UserError(
+            f"--trials {trials}: --method halving needs a budget of {KEPT} at least; "
+            "use --method sobol"
+        )
 
 
 def sobol(space: Space, trials: int) -> Search:
@@ -110,8 +113,11 @@ def tpe(space: Space, trials: int, higher_is_better: bool) -> Search:
     )
     for result in (yield _numbered(settings_of(space, first))):
         shares = {r.name: min(max(r.share(result.settings[r.name]), 0.0), 1.0) for r in space}
+        told = _told(optuna, result)
         study.add_trial(
-            optuna.trial.create_trial(params=shares, distributions=distributions, value=result.mean)
+            optuna.trial.create_trial(
+                params=shares, distributions=distributions, value=told[0], state=told[1]
+            )
         )
     number, batch = first, math.ceil((trials - first) / MODEL_ROUNDS)
     while number < trials:
@@ -119,33 +125,51 @@ def tpe(space: Space, trials: int, higher_is_better: bool) -> Search:
         points = [_values(space, (trial.params[r.name] for r in space)) for trial in asked]
         results = yield _numbered(points, number)
         for trial, result in zip(asked, results, strict=True):
-            study.tell(trial, result.mean)
+            study.tell(trial, *_told(optuna, result))
         number += len(asked)
 
 
-def halving(
-    space: Space, trials: int, higher_is_better: bool, cost: Callable[[float], float]
-) -> Search:
-    """Try many points with little training, and give more to the best of them."""
-    counts = rounds(trials, cost)
-    alive = _numbered(settings_of(space, counts[0]))
-    for count, length in zip(counts, LENGTHS[-len(counts) :], strict=True):
-        alive = [Trial(each.number, each.settings, length) for each in alive[:count]]
-        ranked = best_first((yield alive), higher_is_better)
-        alive = [Trial(each.number, each.settings) for each in ranked]
+def halving(space: Space, trials: int, higher_is_better: bool) -> Search:
+    """Try many points with little training, and give more to the best of them.
 
-
-def rounds(trials: int, cost: Callable[[float], float]) -> tuple[int, ...]:
-    """Return how many trials each round of successive halving has.
-
-    As many as take no more training steps than so many trials in full; extra steps at a task's
-    end do not grow shorter, and count. Where that is no more trials, there is one round, in full.
+    The defaults are trained both ways first, which tells what each length costs, and are always
+    among the trials in full.
     """
-    steps = [cost(length) for length in LENGTHS]
-    best: tuple[int, ...] = (trials,)
-    for first in range(trials + 1, KEPT ** len(LENGTHS) * trials):
+    (defaults,) = settings_of(space, 1)
+    short, full = yield [Trial(0, defaults, LENGTHS[0]), Trial(0, defaults)]
+    counts = rounds(trials, short.gradient_passes, full.gradient_passes)
+    if not counts:
+        yield _numbered(settings_of(space, trials - 1))[1:]
+        return
+    known = [short, full]
+    alive = _numbered(settings_of(space, counts[0]))
+    for count, length in zip(counts, LENGTHS, strict=True):
+        done = {each.number for each in known if each.length == length}
+        left = [Trial(t.number, t.settings, length) for t in alive[:count] if t.number not in done]
+        if left:
+            known += yield left
+        ranked = best_first((r for r in known if r.length == length), higher_is_better)
+        alive = [Trial(result.number, result.settings) for result in ranked]
+
+
+def rounds(trials: int, short: float, full: float) -> tuple[int, ...]:
+    """Return how many trials each round of successive halving has; none where it does not pay.
+
+    As many as cost, with the defaults in full, no more than so many trials in full. What does not
+    grow shorter with the training (extra steps at a task's end, the Fisher) leaves room for fewer.
+
+    Args:
+        trials: the budget.
+        short: gradient passes of a trial of the first of `LENGTHS`.
+        full: those of a trial in full.
+    """
+    per_length = (full - short) / (LENGTHS[-1] - LENGTHS[0])
+    costs = [full - per_length * (LENGTHS[-1] - length) for length in LENGTHS]
+    best: tuple[int, ...] = ()
+    for first in range(trials, KEPT ** len(LENGTHS) * trials):
         counts = tuple(max(1, first // KEPT**number) for number in range(len(LENGTHS)))
-        if sum(c * s for c, s in zip(counts, steps, strict=True)) > trials * steps[-1]:
+        spent = full + sum(c * cost for c, cost in zip(counts, costs, strict=True))
+        if spent > trials * full:
             break
         best = counts
     return best
@@ -158,6 +182,12 @@ def _numbered(settings: Sequence[Settings], first: int = 0) -> list[Trial]:
 def _values(space: Space, shares: Iterable[float]) -> Settings:
     pairs: Iterator[Any] = zip(space, shares, strict=True)
     return {each.name: each.at(share) for each, share in pairs}
+
+
+def _told(optuna: Any, result: TrialResult) -> tuple[float | None, Any]:
+    """Return a trial's value and state; what is pruned is worse than all else to the model."""
+    states = optuna.trial.TrialState
+    return (None, states.PRUNED) if result.diverged else (result.mean, states.COMPLETE)
 
 
 def _seed(purpose: str) -> int:

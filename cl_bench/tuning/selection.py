@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
 
@@ -15,7 +16,7 @@ RULE = (
     "full and stayed finite; the first of equals"
 )
 MOST_BINS = 8
-TRIALS_A_BIN = 3
+TRIALS_A_BIN = 2
 
 
 class Bin(Section):
@@ -65,7 +66,7 @@ def sensitivity(
 
     Of successive halving the first round counts, in which all trials had the same training.
     """
-    compared = all_trials(results)
+    compared = on_equal_terms(results)
     count = min(MOST_BINS, max(1, len(compared) // TRIALS_A_BIN))
     return tuple(
         _bin(each, number, count, compared, higher_is_better)
@@ -74,10 +75,10 @@ def sensitivity(
     )
 
 
-def all_trials(results: Sequence[TrialResult]) -> list[TrialResult]:
-    """Return every trial once, all of the same length: the shortest."""
-    shortest = min((each.length for each in results), default=1.0)
-    return [each for each in results if each.length == shortest]
+def on_equal_terms(results: Sequence[TrialResult]) -> list[TrialResult]:
+    """Return the trials of one length: the one that most trials had."""
+    lengths = Counter(each.length for each in results)
+    return [each for each in results if each.length == max(lengths, key=lengths.__getitem__)]
 
 
 def _bin(

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cl_bench import registry
 from cl_bench.benchmarks import Benchmark
 from cl_bench.config import Protocol, RunConfig
 from cl_bench.errors import UserError
@@ -25,7 +24,7 @@ from cl_bench.tuning import search
 from cl_bench.tuning.record import Budget, Terms, TuningRecord
 from cl_bench.tuning.search import Method
 from cl_bench.tuning.seeds import FIRST_TUNING_SEED, check_seeds
-from cl_bench.tuning.selection import all_trials, choose, edges, sensitivity
+from cl_bench.tuning.selection import choose, edges, on_equal_terms, sensitivity
 from cl_bench.tuning.space import LEARNING_RATE, space_of
 from cl_bench.tuning.trials import Settings, Trial, TrialResult, TrialRun, result_of
 
@@ -55,7 +54,7 @@ class Request:
 
     def check(self) -> None:
         """Raise a `UserError` where this cannot work, whatever the strategies."""
-        search.check_method(self.method)
+        search.check_method(self.method, self.trials)
         check_seeds(self.first_seed, self.seeds, self.protocol)
         lookup(self.metric)
         fraction = self.validation_fraction
@@ -140,9 +139,10 @@ class Study:
             self.space,
             request.trials,
             higher_is_better=self.metric.higher_is_better,
-            cost=self._steps,
         )
         self._round: list[Trial] = next(self._search)
+        for trial in self._round:  # refused now what a drawn value or a short training makes of it
+            self._runs(trial, first=True)
 
     @property
     def asked(self) -> list[Protocol]:
@@ -168,7 +168,7 @@ class Study:
         """Return the record of the tuning, all of whose rounds are done."""
         higher = self.metric.higher_is_better
         chosen = choose(self.results, higher)
-        compared = all_trials(self.results)
+        compared = on_equal_terms(self.results)
         reported = self._reported(chosen) if chosen else None
         data = store.open(self.results[0].runs[0].run_id).content["data"]
         return TuningRecord(
@@ -203,19 +203,13 @@ class Study:
         )
 
     def _runs(self, trial: Trial, *, first: bool = False) -> list[RunConfig]:
-        return runs_of(self.request.judged(self.name, trial, first), self.benchmark)
-
-    def _steps(self, length: float) -> float:
-        """Return the training steps of a run that gets this share of the training."""
-        from cl_bench.engine import count_steps
-
-        trial = Trial(0, self.defaults.settings, length)
         try:
-            config = self._runs(trial, first=True)[0]
+            return runs_of(self.request.judged(self.name, trial, first), self.benchmark)
         except UserError as error:
-            share = f"{length:.0%} of the training"
+            if trial.length == 1:
+                raise
+            share = f"{trial.length:.0%} of the training"
             raise UserError(f"--method halving, trials with {share}: {error}") from None
-        return count_steps(config, self.benchmark, registry.load(self.name))
 
     def _result(self, trial: Trial, store: RunStore) -> TrialResult:
         return result_of(trial, [self._judge(config, store) for config in self._runs(trial)])

@@ -1,12 +1,16 @@
 """`tune` as a user meets it: tables, warnings, what to type next, and mistakes told."""
 
 import json
+import subprocess
+import sys
+import time
 
 import pytest
 
 from cl_bench import benchmarks, protocol
 from cl_bench.cli import main
 from cl_bench.plan import make_plan
+from cl_bench.results.store import RunStore
 from tests.tuning.support import SMALL
 
 WORDS = [
@@ -49,6 +53,25 @@ def test_a_tuning_is_done_once_shown_each_time_and_leads_on_to_a_run(tmp_path, c
     assert {config.strategy.name for config in made.configs} == {"l2", "naive"}
     (line,) = [x for x in second.err.splitlines() if x.startswith("l2: ")]
     assert line.endswith(f"--set l2.strength=0.03 --out {tmp_path}")
+
+
+def test_a_command_killed_outright_goes_on_from_what_is_stored(tmp_path, capsys):
+    words = [*WORDS, "--out", str(tmp_path), "--set=training.epochs=60"]
+    command = [sys.executable, "-m", "cl_bench", *words]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    store, deadline = RunStore(tmp_path / "tuning" / "runs"), time.monotonic() + 60
+    while not store.paths():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in store.paths()}
+    assert 1 <= len(kept) < 5
+    assert main(words) == 0
+    assert f"{len(kept)} run" in capsys.readouterr().err.partition("; ")[2]
+    assert len(store.paths()) == 5
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
 
 
 def test_a_table_for_people_says_what_was_tried(tmp_path, capsys):

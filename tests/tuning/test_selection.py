@@ -46,12 +46,12 @@ def test_a_choice_beyond_which_nothing_was_tried_is_at_an_edge():
 
 
 def test_a_curve_is_the_median_in_parts_of_the_range():
-    strengths = [1.0, 5.0, 20.0, 200.0, 900.0, 50_000.0]
+    strengths = [1.0, 5.0, 20.0, 200.0, 50_000.0]
     found = [result(n, s, [0.1 * n]) for n, s in enumerate(strengths)]
-    found[4] = result(4, 900.0, [float("0.9")], diverged=True)
+    found[3] = result(3, 200.0, [0.9], diverged=True)
     bins = [b for b in sensitivity(SPACE, found, True) if b.setting == "strength"]
     assert [(b.low, b.high) for b in bins] == [(1, 100), (100, 10_000)]
-    assert [(b.trials, b.diverged) for b in bins] == [(3, 0), (3, 1)]
+    assert [(b.trials, b.diverged) for b in bins] == [(3, 0), (2, 1)]
     assert bins[0].median == pytest.approx(0.1)
     assert bins[1].median == pytest.approx(0.4), "the one that diverged is left out"
     assert (bins[0].worst, bins[0].best) == (0.0, pytest.approx(0.2))

@@ -12,6 +12,7 @@ from cl_bench.errors import UserError
 from cl_bench.plan import make_plan
 from cl_bench.results.store import RunStore
 from cl_bench.tuning import is_tuning_seed, record, summary_for
+from cl_bench.tuning.search import LENGTHS
 from cl_bench.tuning.study import Study, drive
 from cl_bench.tuning.tuned import configs
 from tests.tuning.support import HOLD, request, train, tuned
@@ -114,6 +115,25 @@ def test_what_no_trial_could_be_is_refused_before_any_training(changes, terms, m
     wanted = request("l2.exploration_steps=0", *changes, **terms)
     with pytest.raises(UserError, match=message):
         Study(wanted, "l2", benchmarks.get)
+
+
+def test_halving_spends_what_the_trials_in_full_would(tmp_path):
+    """The gradients of the Fisher, too, which do not grow fewer with the training."""
+    wanted = request(
+        "ewc.exploration_steps=0",
+        "ewc.fisher_samples=10",
+        strategies=("ewc",),
+        method="halving",
+        trials=6,
+        seeds=1,
+    )
+    found = tuned(wanted, tmp_path)["ewc"]
+    assert found.trials > 6
+    assert {each.length for each in found.results} == set(LENGTHS)
+    assert found.default.length == found.choice.length == 1
+    budget = found.budget
+    in_full = budget.full_gradient_passes
+    assert 0.7 * in_full < budget.gradient_passes <= in_full
 
 
 def test_what_was_stopped_goes_on_without_training_anything_twice(tmp_path):

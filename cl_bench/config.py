@@ -169,20 +169,21 @@ class RunConfig(Section):
     def run_id(self) -> str:
         """Return the content address: 16 hexadecimal digits of the resolved config's SHA-256."""
         content = {"schema": SCHEMA_VERSION, **self.model_dump(mode="json")}
-        return _digest(content)
+        return digest(content)
 
     @property
     def group_id(self) -> str:
         """Return the address of all but the seed: runs to be averaged share it."""
-        return _digest({"schema": SCHEMA_VERSION, **self.model_dump(mode="json", exclude={"seed"})})
+        return digest({"schema": SCHEMA_VERSION, **self.model_dump(mode="json", exclude={"seed"})})
 
     @property
     def protocol_id(self) -> str:
         """Return the address of all but strategy and seed: runs that may be compared share it."""
         left_out = {"seed", "strategy"}
-        return _digest({"schema": SCHEMA_VERSION, **self.model_dump(mode="json", exclude=left_out)})
+        return digest({"schema": SCHEMA_VERSION, **self.model_dump(mode="json", exclude=left_out)})
 
 
-def _digest(content: dict[str, Any]) -> str:
+def digest(content: dict[str, Any]) -> str:
+    """Return an address: 16 hexadecimal digits of the SHA-256 of the content as JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

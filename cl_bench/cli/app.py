@@ -25,6 +25,7 @@ from cl_bench.cli.listing import list_
 from cl_bench.cli.predict import predict
 from cl_bench.cli.run import run
 from cl_bench.cli.show import show
+from cl_bench.cli.tune import tune
 from cl_bench.cli.wandb import wandb
 from cl_bench.errors import UserError
 
@@ -59,6 +60,7 @@ def _options(
 
 
 app.command()(run)
+app.command()(tune)
 app.command()(compare)
 app.command()(frontier)
 app.command()(show)

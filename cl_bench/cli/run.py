@@ -93,19 +93,19 @@ def run(
     mode = _mode(wandb)
     if data_dir is not None and not data_dir.is_dir():
         raise UserError(f"--data-dir {data_dir}: there is no such folder")
-    work, workers = _work(out, device, data_dir, workers)
+    work, workers = prepare(out, device, data_dir, workers)
     work = replace(
         work,
         checkpoint_seconds=checkpoint_seconds or None,
         checkpoint_steps=checkpoint_steps or None,
     )
-    plan = _plan(protocols, work, workers, download)
+    plan = plan_runs(protocols, work, workers, download)
     typed: tuple[str, ...] = context.obj or ("run",)
-    outcome = _carry_out(plan, work, workers, mode, typed)
+    outcome = carry_out(plan, work, workers, mode, typed)
     _show(plan, out, format, picture, typed)
     if outcome.failures:
         runs = sum(len(failure.stack.configs) for failure in outcome.failures)
-        remark(f"{counted(runs, 'run')} failed; {_resume(typed)}")
+        remark(f"{counted(runs, 'run')} failed; {resume_with(typed)}")
         raise typer.Exit(1)
 
 
@@ -118,7 +118,7 @@ def _mode(text: str) -> Mode:
     return names[text]
 
 
-def _work(
+def prepare(
     out: Path, device: Device, data_dir: Path | None, workers: int | None
 ) -> tuple[Work, int]:
     """Return what all stacks share and the number of workers, having checked both."""
@@ -142,7 +142,8 @@ def _device_memory(device: str) -> int | None:
     return int(torch.cuda.mem_get_info()[0])
 
 
-def _plan(protocols: Sequence[Protocol], work: Work, workers: int, download: bool) -> Plan:
+def plan_runs(protocols: Sequence[Protocol], work: Work, workers: int, download: bool) -> Plan:
+    """Return the plan of what is asked for, and tell the user how much of it is to do."""
     from cl_bench import benchmarks
     from cl_bench.engine.checkpoint import unfinished
     from cl_bench.plan import make_plan
@@ -173,7 +174,8 @@ def _plan(protocols: Sequence[Protocol], work: Work, workers: int, download: boo
     return plan
 
 
-def _carry_out(plan: Plan, work: Work, workers: int, mode: Mode, typed: Sequence[str]) -> Outcome:
+def carry_out(plan: Plan, work: Work, workers: int, mode: Mode, typed: Sequence[str]) -> Outcome:
+    """Train what a plan has left, send all of it to W&B; one that is stopped ends the command."""
     from cl_bench.execution import Interrupted, Outcome, PlanProgress, execute
     from cl_bench.results.store import RunStore
     from cl_bench.tracking.sink import Sink
@@ -195,7 +197,7 @@ def _carry_out(plan: Plan, work: Work, workers: int, mode: Mode, typed: Sequence
         except Interrupted as stopped:
             store = RunStore(work.out)
             kept = sum(store.exists(config) for config in plan.configs)
-            remark(f"stopped; {kept} of {len(plan.configs)} runs are kept; {_resume(typed)}")
+            remark(f"stopped; {kept} of {len(plan.configs)} runs are kept; {resume_with(typed)}")
             raise typer.Exit(128 + stopped.signal_number) from None
 
 
@@ -264,5 +266,6 @@ def _given(typed: Sequence[str], strategies: Sequence[str]) -> list[str]:
     return files or list(strategies)
 
 
-def _resume(typed: Sequence[str]) -> str:
+def resume_with(typed: Sequence[str]) -> str:
+    """Return what to type to go on."""
     return f"resume with: python -m cl_bench {shlex.join(typed)}"

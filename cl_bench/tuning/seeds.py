@@ -1,0 +1,37 @@
+"""Which seeds are for tuning alone: figures at these seeds are never reported."""
+
+from __future__ import annotations
+
+from cl_bench.config import Protocol
+from cl_bench.errors import UserError
+
+FIRST_TUNING_SEED = 1000
+"""Seeds from here on choose settings; those below report what the chosen settings give."""
+
+
+def is_tuning_seed(seed: int) -> bool:
+    """Return whether settings may have been chosen with this seed, so that it must not report."""
+    return seed >= FIRST_TUNING_SEED
+
+
+def check_seeds(first: int, count: int, protocol: Protocol) -> None:
+    """Raise a `UserError` where a tuning seed could be reported.
+
+    Args:
+        first: the first tuning seed.
+        count: number of tuning seeds.
+        protocol: the protocol whose settings are tuned, with the seeds that it reports.
+    """
+    if not is_tuning_seed(first):
+        raise UserError(
+            f"--first-seed {first}: tuning seeds start at {FIRST_TUNING_SEED}, so that no seed "
+            f"that settings were chosen with is reported; give {FIRST_TUNING_SEED} or more"
+        )
+    reported = range(protocol.first_seed, protocol.first_seed + protocol.seeds)
+    both = set(reported) & set(range(first, first + count))
+    if both:
+        raise UserError(
+            f"seed {min(both)} would be tuned with and reported: the protocol's seeds are "
+            f"{reported[0]} to {reported[-1]}, those of tuning {first} to {first + count - 1}; "
+            f"give --first-seed {reported[-1] + 1} or more"
+        )

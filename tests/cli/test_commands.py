@@ -134,6 +134,26 @@ def test_compare_pairs_the_stored_runs_and_draws_a_picture(stored, tmp_path, cap
     assert "flatness" not in printed.out
 
 
+def test_compare_says_what_the_seeds_can_show(stored, capsys):
+    words = ["compare", "--out", str(stored), "--power=0.01"]
+    assert main([*words, "--format=json"]) == 0
+    (pair,) = json.loads(capsys.readouterr().out)["paired differences in average accuracy"]
+    assert pair["detectable"] == pair["detectable_holm"]  # one pair, nothing to correct for
+    assert pair["seeds_needed"] == 5
+    assert pair["detectable"] < 0.01
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "seeds for 0.01" in printed
+    assert "P(A better)" in printed
+    RunStore(stored).write(make_record("naive", 0))
+    assert main([*words, "--format=json"]) == 0
+    pairs = json.loads(capsys.readouterr().out)["paired differences in average accuracy"]
+    assert sorted(pair["seeds"] for pair in pairs) == [1, 1, 5]
+    for pair in pairs:
+        assert (pair["seeds_needed"] is None) == (pair["seeds"] == 1)
+        assert pair["seeds"] == 1 or pair["detectable"] < pair["detectable_holm"]
+
+
 def test_a_picture_is_of_one_protocol(stored, tmp_path, capsys):
     RunStore(stored).write(make_record("ewc", optimizer={"learning_rate": 0.123}))
     words = ["compare", "--out", str(stored), "--picture", str(tmp_path / "x.svg")]
@@ -180,6 +200,7 @@ MISTAKES = [
     (["compare", "--out=/not/there"], "no folder of runs at /not/there"),
     (["compare", "--metric=forgeting"], "did you mean forgetting"),
     (["compare", "--picture=x.pdf"], "ends in .svg or .png"),
+    (["compare", "--power=0"], "--power 0: give a difference above 0"),
     (["show", "--out=/not/there"], "no folder of runs at /not/there"),
 ]
 

@@ -23,6 +23,7 @@ from cl_bench.cli.leaderboard import leaderboard
 from cl_bench.cli.listing import list_
 from cl_bench.cli.run import run
 from cl_bench.cli.show import show
+from cl_bench.cli.variance import variance
 from cl_bench.cli.wandb import wandb
 from cl_bench.errors import UserError
 
@@ -59,6 +60,7 @@ def _options(
 app.command()(run)
 app.command()(compare)
 app.command()(show)
+app.command()(variance)
 app.command()(crossvalidate)
 app.command("list")(list_)
 app.command()(data)

@@ -186,7 +186,8 @@ def protocol_in_words(entry: Entry) -> list[str]:
         + (f", {100 * held:g} % of the training data held out" if held else "")
         + f" ({data}).",
         f"Network: {config.network.name}"
-        + (f", hidden layers of {hidden}." if config.network.name == "mlp" else "."),
+        + (f", hidden layers of {hidden}" if config.network.name == "mlp" else "")
+        + (f", all weights from seed {config.init_seed}." if config.init_seed is not None else "."),
         f"Training: {length}, {training.batch_size} images a minibatch"
         + (
             f", loss over {'all outputs' if training.outputs == 'all' else 'the outputs seen'}."

@@ -50,6 +50,7 @@ def read_board(config: str) -> tuple[Board, RunConfig]:
         evaluation=found.evaluation,
         strategy=StrategyConfig(name="any"),
         seed=0,
+        init_seed=found.init_seed,
     )
     return board, run
 
@@ -169,5 +170,6 @@ def _protocols_in(runs: Sequence[StoredRun], wanted: RunConfig) -> str:
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:
-    sections = config.model_dump(mode="json", exclude={"seed", "strategy"})
-    return {f"{name}.{key}": v for name, part in sections.items() for key, v in part.items()}
+    sections = config.model_dump(mode="json", exclude={"seed", "init_seed", "strategy"})
+    flat = {f"{name}.{key}": v for name, part in sections.items() for key, v in part.items()}
+    return {**flat, "init_seed": config.init_seed}

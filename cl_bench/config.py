@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
 
+FIRST_TUNING_SEED = 1000
+"""Seeds from here on choose settings, and never stand in a result."""
+
 Number = float | int | str | bool
 
 

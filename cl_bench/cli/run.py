@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cl_bench.cli.output import Format, FormatOption, counted, emit_many, remark
-from cl_bench.cli.training import Device, plan_of, work_of
+from cl_bench.cli.training import (
+    BenchmarkOption,
+    ConfigOption,
+    DataDirOption,
+    Device,
+    DeviceOption,
+    DownloadOption,
+    ScenarioOption,
+    SetOption,
+    StrategyOption,
+    TasksOption,
+    WorkersOption,
+    plan_runs,
+    prepare,
+)
 from cl_bench.tracking.mode import Mode
 
 if TYPE_CHECKING:
@@ -23,33 +37,17 @@ if TYPE_CHECKING:
 
 def run(
     context: typer.Context,
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option(help="Names or ./files.py, separated by commas; may be repeated."),
-    ] = None,
-    benchmark: Annotated[str | None, typer.Option(help="See `list benchmarks`.")] = None,
-    tasks: Annotated[int | None, typer.Option(help="Number of tasks.")] = None,
-    scenario: Annotated[str | None, typer.Option(help="task, domain or class.")] = None,
+    strategy: StrategyOption = None,
+    benchmark: BenchmarkOption = None,
+    tasks: TasksOption = None,
+    scenario: ScenarioOption = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds (default 5).")] = None,
-    config: Annotated[
-        str | None, typer.Option(help="A protocol: a name of `list configs` or a YAML file.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Such as training.epochs=2 or ewc.strength=[10,100] (a grid); may be repeated.",
-        ),
-    ] = None,
-    device: Annotated[Device, typer.Option(help="auto is cuda where there is one.")] = Device.AUTO,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes (default: one a core; 1 on cuda).", min=1)
-    ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder to search for data first.")] = None,
-    download: Annotated[
-        bool, typer.Option("--download/--no-download", help="Fetch data that are missing.")
-    ] = True,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    device: DeviceOption = Device.AUTO,
+    workers: WorkersOption = None,
+    data_dir: DataDirOption = None,
+    download: DownloadOption = True,
     out: Annotated[Path, typer.Option(help="Folder for the records.")] = Path("runs"),
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Seconds between checkpoints of a stack; 0 for none.", min=0)
@@ -81,13 +79,13 @@ def run(
         assignments=set_ or [],
     )
     mode = _mode(wandb)
-    work, workers = work_of(out, device, data_dir, workers)
+    work, workers = prepare(out, device, data_dir, workers)
     work = replace(
         work,
         checkpoint_seconds=checkpoint_seconds or None,
         checkpoint_steps=checkpoint_steps or None,
     )
-    plan = plan_of(protocols, work, workers, download)
+    plan = plan_runs(protocols, work, workers, download)
     typed: tuple[str, ...] = context.obj or ("run",)
     outcome = _carry_out(plan, work, workers, mode, typed)
     _show(plan, out, format, picture, typed)

@@ -1,11 +1,11 @@
-"""What commands that train share: where to train, the plan, and carrying it out."""
+"""What commands that train share: their options, where to train, the plan, carrying it out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,7 +26,35 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
-def work_of(
+StrategyOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Names or ./files.py, separated by commas; may be repeated."),
+]
+BenchmarkOption = Annotated[str | None, typer.Option(help="See `list benchmarks`.")]
+TasksOption = Annotated[int | None, typer.Option(help="Number of tasks.")]
+ScenarioOption = Annotated[str | None, typer.Option(help="task, domain or class.")]
+ConfigOption = Annotated[
+    str | None, typer.Option(help="A protocol: a name of `list configs` or a YAML file.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Such as training.epochs=2 or ewc.strength=[10,100] (a grid); may be repeated.",
+    ),
+]
+DeviceOption = Annotated[Device, typer.Option(help="auto is cuda where there is one.")]
+WorkersOption = Annotated[
+    int | None, typer.Option(help="Processes (default: one a core; 1 on cuda).", min=1)
+]
+DataDirOption = Annotated[Path | None, typer.Option(help="Folder to search for data first.")]
+DownloadOption = Annotated[
+    bool, typer.Option("--download/--no-download", help="Fetch data that are missing.")
+]
+
+
+def prepare(
     out: Path, device: Device, data_dir: Path | None, workers: int | None
 ) -> tuple[Work, int]:
     """Return what all stacks share and the number of workers, having checked both."""
@@ -43,7 +71,7 @@ def work_of(
     return work, workers or (1 if chosen == "cuda" else cores())
 
 
-def plan_of(protocols: Sequence[Protocol], work: Work, workers: int, download: bool) -> Plan:
+def plan_runs(protocols: Sequence[Protocol], work: Work, workers: int, download: bool) -> Plan:
     """Return the plan of some protocols, having told the user what it will do."""
     from cl_bench import benchmarks
     from cl_bench.engine.checkpoint import unfinished

@@ -8,39 +8,42 @@ from typing import Annotated
 import typer
 
 from cl_bench.cli.output import Format, FormatOption, counted, emit, remark
-from cl_bench.cli.training import Device, plan_of, train, work_of
+from cl_bench.cli.training import (
+    BenchmarkOption,
+    ConfigOption,
+    DataDirOption,
+    Device,
+    DeviceOption,
+    DownloadOption,
+    ScenarioOption,
+    SetOption,
+    StrategyOption,
+    TasksOption,
+    WorkersOption,
+    plan_runs,
+    prepare,
+    train,
+)
 from cl_bench.errors import UserError
 
 
 def variance(
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option(help="Names or ./files.py, separated by commas; may be repeated."),
-    ] = None,
+    strategy: StrategyOption = None,
     streams: Annotated[int, typer.Option(help="Seeds of the task stream.", min=2)] = 5,
     inits: Annotated[int, typer.Option(help="Seeds of the initial weights.", min=2)] = 5,
     metric: Annotated[
         list[str] | None,
         typer.Option(help="See `list metrics`; may be repeated (average_accuracy, forgetting)."),
     ] = None,
-    benchmark: Annotated[str | None, typer.Option(help="See `list benchmarks`.")] = None,
-    tasks: Annotated[int | None, typer.Option(help="Number of tasks.")] = None,
-    scenario: Annotated[str | None, typer.Option(help="task, domain or class.")] = None,
-    config: Annotated[
-        str | None, typer.Option(help="A protocol: a name of `list configs` or a YAML file.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="As in `run`; may be repeated."),
-    ] = None,
-    device: Annotated[Device, typer.Option(help="auto is cuda where there is one.")] = Device.AUTO,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes (default: one a core; 1 on cuda).", min=1)
-    ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder to search for data first.")] = None,
-    download: Annotated[
-        bool, typer.Option("--download/--no-download", help="Fetch data that are missing.")
-    ] = True,
+    benchmark: BenchmarkOption = None,
+    tasks: TasksOption = None,
+    scenario: ScenarioOption = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    device: DeviceOption = Device.AUTO,
+    workers: WorkersOption = None,
+    data_dir: DataDirOption = None,
+    download: DownloadOption = True,
     out: Annotated[Path, typer.Option(help="Folder for the records.")] = Path("runs/variance"),
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -72,8 +75,8 @@ def variance(
     if found.init_seed is not None:
         raise UserError(f"init_seed = {found.init_seed}: --inits sets it; leave it out")
     grid = [found.model_copy(update={"init_seed": init}) for init in range(inits)]
-    work, workers = work_of(out, device, data_dir, workers)
-    plan = plan_of(grid, work, workers, download)
+    work, workers = prepare(out, device, data_dir, workers)
+    plan = plan_runs(grid, work, workers, download)
     failed = train(plan, work, workers)
 
     from cl_bench.report.seeds import effects

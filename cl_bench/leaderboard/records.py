@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 from cl_bench import benchmarks, protocol, registry
-from cl_bench.config import Number, Protocol, RunConfig, StrategyConfig
+from cl_bench.config import (
+    FIRST_TUNING_SEED,
+    Number,
+    Protocol,
+    RunConfig,
+    StrategyConfig,
+)
 from cl_bench.errors import UserError
 from cl_bench.leaderboard.entries import Board, Entry, SeedRun, problem_of
 from cl_bench.metrics import matrix
@@ -63,6 +69,8 @@ def make_entries(
     Every file of a record that is taken is checked against its checksum first. Records of other
     protocols are passed over: a run on the 5,000-image stand-in is of another benchmark.
 
+    Runs at tuning seeds are left out, with a warning.
+
     Args:
         config: name in `configs/` or path of a YAML file.
         out: the folder of the runs.
@@ -86,6 +94,9 @@ def make_entries(
         dataset = str(run.content["data"].get("name"))
         if not run.config.benchmark.name.endswith(f"-{dataset}"):
             warnings.append(f"skipped: {run.path} was trained on other data ({dataset})")
+            continue
+        if run.config.seed >= FIRST_TUNING_SEED:
+            warnings.append(f"skipped: {run.path}: its seed is one for choosing settings")
             continue
         try:
             run.verify()
@@ -119,11 +130,12 @@ def _entry(board: Board, runs: Sequence[StoredRun], tuning: str | None) -> Entry
         config=config.model_dump(mode="json", exclude={"seed"}),
         changed=_changed(config.strategy),
         tuning=tuning,
-        runs=tuple(_seed_run(run) for run in runs),
+        runs=tuple(seed_run(run) for run in runs),
     )
 
 
-def _seed_run(run: StoredRun) -> SeedRun:
+def seed_run(run: StoredRun) -> SeedRun:
+    """Return a stored run as an entry holds it."""
     content = run.content
     after, initial = matrix(run.table("accuracy"))
     rows = np.vstack([initial, after])

@@ -1,8 +1,8 @@
 """Power of the paired comparison: how small a difference so many seeds can show.
 
 The test is the two-sided paired t-test that verdicts rest on; its power comes from the noncentral
-t distribution. The standard deviation is that of the seeds at hand, and at five seeds itself
-uncertain by a factor of two, so that what comes out is for planning.
+t distribution. The standard deviation is that of the seeds at hand; at five seeds the true one may
+be .6 to 2.9 times as large (95 %), so that what comes out is for planning.
 """
 
 from __future__ import annotations

@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
 
+FIRST_TUNING_SEED = 1000
+"""Seeds from here on choose settings, and never stand in a result."""
+
 Number = float | int | str | bool
 
 
@@ -152,6 +155,8 @@ class Protocol(Section):
     seeds: Annotated[int, Field(ge=1, le=10_000)] = 5
     """Number of seeds."""
     first_seed: Annotated[int, Field(ge=0)] = 0
+    init_seed: Annotated[int, Field(ge=0)] | None = None
+    """Seed of the initial weights of all runs; None is each run's own seed."""
 
 
 class RunConfig(Section):
@@ -164,6 +169,14 @@ class RunConfig(Section):
     evaluation: EvaluationConfig
     strategy: StrategyConfig
     seed: Annotated[int, Field(ge=0)]
+    """Of everything random: the task stream, the order of minibatches, the initial weights."""
+    init_seed: Annotated[int, Field(ge=0)] | None = Field(default=None, exclude_if=_is_none)
+    """Of the initial weights in place of `seed`; left out of ids and records where it is None."""
+
+    @property
+    def weights_seed(self) -> int:
+        """Return the seed of the initial weights."""
+        return self.seed if self.init_seed is None else self.init_seed
 
     @property
     def run_id(self) -> str:

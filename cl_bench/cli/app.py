@@ -26,6 +26,7 @@ from cl_bench.cli.predict import predict
 from cl_bench.cli.run import run
 from cl_bench.cli.show import show
 from cl_bench.cli.tune import tune
+from cl_bench.cli.variance import variance
 from cl_bench.cli.wandb import wandb
 from cl_bench.errors import UserError
 
@@ -65,6 +66,7 @@ app.command()(compare)
 app.command()(frontier)
 app.command()(show)
 app.command()(predict)
+app.command()(variance)
 app.command()(crossvalidate)
 app.command("list")(list_)
 app.command()(data)

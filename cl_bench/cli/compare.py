@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,14 @@ def compare(
     picture: Annotated[
         Path | None, typer.Option(help="Draw forgetting curves to this .svg, .png or .html file.")
     ] = None,
+    power: Annotated[
+        float | None,
+        typer.Option(
+            metavar="D",
+            help="Also say how many seeds show a difference of D with 80 % power, and how small a "
+            "one those at hand do.",
+        ),
+    ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Compare strategies: means with intervals, and paired differences with Holm's correction."""
@@ -39,6 +48,8 @@ def compare(
     metrics = metric or ["average_accuracy", "forgetting"]
     for name in metrics:
         lookup(name)
+    if power is not None and not 0 < power < math.inf:
+        raise UserError(f"--power {power:g}: give a difference above 0, such as 0.01")
     if picture is not None:
         check_path(picture)
     strategies = [name for text in strategy or [] for name in text.split(",") if name]
@@ -50,7 +61,7 @@ def compare(
     people = format is Format.TABLE
     found = {"results": tables.results(runs, people=people)}
     for name in metrics:
-        rows = tables.differences(runs, name, people=people)
+        rows = tables.differences(runs, name, people=people, power=power)
         found[f"paired differences in {name.replace('_', ' ')}"] = rows
     if runs.groups == runs.protocols:
         remark("nothing to pair: each protocol has one configuration")

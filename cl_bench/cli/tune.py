@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cl_bench.cli.output import Format, FormatOption, counted, emit_many, remark
-from cl_bench.cli.run import Device, carry_out, plan_runs, prepare, resume_with
+from cl_bench.cli.training import (
+    DataDirOption,
+    Device,
+    DeviceOption,
+    DownloadOption,
+    StrategyOption,
+    WorkersOption,
+    plan_runs,
+    prepare,
+    train,
+)
 from cl_bench.errors import UserError
-from cl_bench.tracking.mode import Mode
 
 if TYPE_CHECKING:
     from cl_bench.benchmarks import Benchmark
@@ -22,11 +31,7 @@ if TYPE_CHECKING:
 
 
 def tune(
-    context: typer.Context,
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option(help="Names or ./files.py, separated by commas; may be repeated."),
-    ] = None,
+    strategy: StrategyOption = None,
     config: Annotated[
         str | None,
         typer.Option(help="The protocol to tune for: a name of `list configs` or a YAML file."),
@@ -66,14 +71,10 @@ def tune(
             help="Such as ewc.strength=[1,1000], in place of the declared one; may be repeated.",
         ),
     ] = None,
-    device: Annotated[Device, typer.Option(help="auto is cuda where there is one.")] = Device.AUTO,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes (default: one a core; 1 on cuda).", min=1)
-    ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder to search for data first.")] = None,
-    download: Annotated[
-        bool, typer.Option("--download/--no-download", help="Fetch data that are missing.")
-    ] = True,
+    device: DeviceOption = Device.AUTO,
+    workers: WorkersOption = None,
+    data_dir: DataDirOption = None,
+    download: DownloadOption = True,
     out: Annotated[
         Path, typer.Option(help="Folder for the records; those of tuning go to OUT/tuning.")
     ] = Path("runs"),
@@ -107,8 +108,6 @@ def tune(
     request.check()
     if picture is not None:
         check_path(picture)
-    if data_dir is not None and not data_dir.is_dir():
-        raise UserError(f"--data-dir {data_dir}: there is no such folder")
     work, workers = prepare(out / record.FOLDER / "runs", device, data_dir, workers)
 
     def get_benchmark(wanted: BenchmarkConfig) -> Benchmark:
@@ -118,18 +117,15 @@ def tune(
     label = Path(config).stem if config else protocol.benchmark.name
     paths = {name: record.path_of(out, label, study.terms) for name, study in studies.items()}
     left = [studies[name] for name, path in paths.items() if not record.exists(path)]
-    typed: tuple[str, ...] = context.obj or ("tune",)
 
-    def train(asked: Sequence[Protocol]) -> None:
-        plan = plan_runs(asked, work, workers, download)
-        failures = carry_out(plan, work, workers, Mode.DISABLED, typed).failures
-        if failures:
-            runs = sum(len(failure.stack.configs) for failure in failures)
-            remark(f"{counted(runs, 'run')} failed; {resume_with(typed)}")
+    def carry_out(asked: Sequence[Protocol]) -> None:
+        failed = train(plan_runs(asked, work, workers, download), work, workers)
+        if failed:
+            remark(f"{counted(failed, 'run')} failed; the same command tries them again")
             raise typer.Exit(1)
 
     store = RunStore(work.out)
-    drive(left, store, train)
+    drive(left, store, carry_out)
     for study in left:
         record.write(paths[study.name], study.record(store, work.device))
     if not left:

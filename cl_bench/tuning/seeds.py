@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from cl_bench.config import Protocol
+from cl_bench.config import FIRST_TUNING_SEED, Protocol
 from cl_bench.errors import UserError
-
-FIRST_TUNING_SEED = 1000
-"""Seeds from here on choose settings; those below report what the chosen settings give."""
 
 
 def is_tuning_seed(seed: int) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cl_bench.benchmarks import Benchmark
-from cl_bench.config import Protocol, RunConfig
+from cl_bench.config import FIRST_TUNING_SEED, Protocol, RunConfig
 from cl_bench.errors import UserError
 from cl_bench.metrics import Evaluations, evaluations, lookup
 from cl_bench.plan import GetBenchmark, runs_of
@@ -23,7 +23,7 @@ from cl_bench.results.store import RunStore
 from cl_bench.tuning import search
 from cl_bench.tuning.record import Budget, Terms, TuningRecord
 from cl_bench.tuning.search import Method
-from cl_bench.tuning.seeds import FIRST_TUNING_SEED, check_seeds
+from cl_bench.tuning.seeds import check_seeds
 from cl_bench.tuning.selection import choose, edges, on_equal_terms, sensitivity
 from cl_bench.tuning.space import LEARNING_RATE, space_of
 from cl_bench.tuning.trials import Settings, Trial, TrialResult, TrialRun, result_of

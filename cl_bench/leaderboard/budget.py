@@ -35,8 +35,9 @@ class TuningBudget(Section):
 def read_budget(path: Path) -> tuple[TuningBudget, str | None]:
     """Return the budget that the file of a search states, and the group_id of what it chose.
 
-    The file is JSON with `trials`, `seeds`, `metric` and `method`, at its top or under `terms`,
-    and may name the chosen configuration's `group_id` at its top.
+    The file is JSON with `trials`, `seeds`, `metric` and `method`, at its top or under `terms`
+    (`trials` also under `budget`, as what was spent), and may name the chosen configuration's
+    `group_id` at its top. The records of `cl_bench tune` are such files.
 
     Raises:
         UserError: the file cannot be read, or one of these is missing or wrong.
@@ -49,10 +50,15 @@ def read_budget(path: Path) -> tuple[TuningBudget, str | None]:
     except ValueError as error:
         raise UserError(f"--tuning {path}: it is not JSON ({error})") from error
     content = content if isinstance(content, dict) else {}
-    terms = content.get("terms", content)
-    given = {name: terms.get(name) for name in ("trials", "seeds", "metric", "method")}
+    parts = [content, content.get("terms"), content.get("budget")]
+    stated: dict[str, Any] = {}
+    for part in parts:
+        stated |= part if isinstance(part, dict) else {}
+    given: dict[str, Any] = {
+        name: stated.get(name) for name in ("trials", "seeds", "metric", "method")
+    }
     try:
-        budget = TuningBudget(**given, sha256=hashlib.sha256(data).hexdigest())
+        budget = TuningBudget.model_validate(given | {"sha256": hashlib.sha256(data).hexdigest()})
     except ValidationError as error:
         problem = error.errors()[0]
         key = str(problem["loc"][0])

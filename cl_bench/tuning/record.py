@@ -6,13 +6,12 @@ under the same terms (budget, method, metric, seeds, protocol) share a folder.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from cl_bench.config import (
     BenchmarkConfig,
@@ -53,6 +52,7 @@ class Terms(Section):
     """The budget: so many trials, trained in full."""
     seeds: int
     first_seed: int
+    init_seed: int | None = Field(default=None, exclude_if=lambda seed: seed is None)
     strategy: StrategyConfig
     """With the settings of trial 0."""
     space: Space
@@ -71,9 +71,11 @@ class Terms(Section):
 class Budget(Section):
     """What a tuning cost: gradients taken, in minibatches, over all trials and seeds."""
 
+    trials: int
+    """What was to spend, in trials trained in full: 1 where there is nothing to tune."""
     gradient_passes: float
     full_gradient_passes: float
-    """What so many trials as the terms say would have taken if all were trained in full."""
+    """What so many trials would have taken if all were trained in full."""
 
 
 class TuningRecord(Section):
@@ -112,21 +114,6 @@ class TuningRecord(Section):
     def trials(self) -> int:
         """Return how many settings were tried."""
         return len({result.number for result in self.results})
-
-
-class Summary(Section):
-    """What is said of a tuning beside a figure that it made possible."""
-
-    tuning_id: str
-    method: str
-    metric: str
-    trials: int
-    seeds: int
-    first_seed: int
-    validation_fraction: float
-    gradient_passes: float
-    sha256: str
-    """Of the record's file."""
 
 
 def folder(out: Path, name: str, terms: Terms) -> Path:
@@ -192,38 +179,3 @@ def exists(path: Path) -> bool:
     except UserError:
         return False
     return True
-
-
-def summary_for(out: Path, group_id: str) -> Summary | None:
-    """Return how the settings of a reported configuration were chosen; None where none tells.
-
-    Args:
-        out: the folder of the records.
-        group_id: that of the configuration's runs (`RunConfig.group_id`).
-
-    Of several tunings that ended in it, the one with the most gradient passes counts.
-    """
-    found: list[Summary] = []
-    for path in sorted((out / FOLDER).glob("*/*.json")):
-        try:
-            record = read(path)
-        except UserError:
-            continue
-        if record.group_id == group_id:
-            found.append(_summary(record, path))
-    return max(found, key=lambda summary: summary.gradient_passes, default=None)
-
-
-def _summary(record: TuningRecord, path: Path) -> Summary:
-    terms = record.terms
-    return Summary(
-        tuning_id=record.tuning_id,
-        method=terms.method,
-        metric=terms.metric,
-        trials=record.trials,
-        seeds=terms.seeds,
-        first_seed=terms.first_seed,
-        validation_fraction=terms.benchmark.validation_fraction,
-        gradient_passes=record.budget.gradient_passes,
-        sha256=hashlib.sha256(files.read_bytes(path)).hexdigest(),
-    )

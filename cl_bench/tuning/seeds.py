@@ -6,11 +6,6 @@ from cl_bench.config import FIRST_TUNING_SEED, Protocol
 from cl_bench.errors import UserError
 
 
-def is_tuning_seed(seed: int) -> bool:
-    """Return whether settings may have been chosen with this seed, so that it must not report."""
-    return seed >= FIRST_TUNING_SEED
-
-
 def check_seeds(first: int, count: int, protocol: Protocol) -> None:
     """Raise a `UserError` where a tuning seed could be reported.
 
@@ -19,7 +14,7 @@ def check_seeds(first: int, count: int, protocol: Protocol) -> None:
         count: number of tuning seeds.
         protocol: the protocol whose settings are tuned, with the seeds that it reports.
     """
-    if not is_tuning_seed(first):
+    if first < FIRST_TUNING_SEED:
         raise UserError(
             f"--first-seed {first}: tuning seeds start at {FIRST_TUNING_SEED}, so that no seed "
             f"that settings were chosen with is reported; give {FIRST_TUNING_SEED} or more"

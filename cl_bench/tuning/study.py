@@ -85,7 +85,9 @@ class Request:
                     update={"validation_fraction": held or VALIDATION_FRACTION}
                 ),
                 "training": chosen.training.model_copy(update=_shorter(chosen, trial.length)),
-                "evaluation": chosen.evaluation.model_copy(update={"split": "valid"}),
+                "evaluation": chosen.evaluation.model_copy(
+                    update={"split": "valid", "landscape": None}
+                ),
                 "seeds": 1 if first else self.seeds,
                 "first_seed": self.first_seed,
             }
@@ -234,6 +236,7 @@ class Study:
         in_full = [each.gradient_passes for each in self.results if each.length == 1]
         trials = self.request.trials if self.space else 1
         return Budget(
+            trials=trials,
             gradient_passes=sum(each.gradient_passes for each in self.results),
             full_gradient_passes=trials * sum(in_full) / len(in_full),
         )

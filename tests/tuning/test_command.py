@@ -1,5 +1,6 @@
 """`tune` as a user meets it: tables, warnings, what to type next, and mistakes told."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -13,13 +14,14 @@ from cl_bench.plan import make_plan
 from cl_bench.results.store import RunStore
 from tests.tuning.support import SMALL
 
+ASSIGNMENTS = [*SMALL, "l2.exploration_steps=0"]
 WORDS = [
     "tune",
     "--strategy=l2,naive",
     "--trials=4",
     "--seeds=1",
     "--workers=1",
-    *(f"--set={each}" for each in [*SMALL, "l2.exploration_steps=0"]),
+    *(f"--set={each}" for each in ASSIGNMENTS),
 ]
 
 
@@ -53,6 +55,28 @@ def test_a_tuning_is_done_once_shown_each_time_and_leads_on_to_a_run(tmp_path, c
     assert {config.strategy.name for config in made.configs} == {"l2", "naive"}
     (line,) = [x for x in second.err.splitlines() if x.startswith("l2: ")]
     assert line.endswith(f"--set l2.strength=0.03 --out {tmp_path}")
+
+
+def test_a_leaderboard_shows_what_each_choice_on_it_cost(tmp_path, capsys):
+    config, out = tmp_path / "small.yaml", tmp_path / "runs"
+    (read,) = protocol.read(strategies=["l2", "naive"], assignments=ASSIGNMENTS)
+    config.write_text(read.model_dump_json(exclude_none=True))
+    assert main(["tune", "--config", str(config), *WORDS[2:5], "--out", str(out)]) == 0
+    records = {path.name.split("-")[0]: path for path in out.glob("tuning/*/*.json")}
+    (tuned,) = out.glob("tuning/*/tuned.yaml")
+    assert main(["run", "--config", str(tuned), "--seeds=2", "--workers=1", f"--out={out}"]) == 0
+    board = ["leaderboard", "add", "--config", str(config), f"--out={out}", "--format=json"]
+    for name, path in records.items():
+        capsys.readouterr()
+        words = [f"--strategy={name}", f"--tuning={path}", f"--to={tmp_path}"]
+        assert main([*board, *words]) == 0
+    rows = {row["strategy"]: row["budget"] for row in json.loads(capsys.readouterr().out)}
+    assert {name: (found["trials"], found["seeds"]) for name, found in rows.items()} == {
+        "l2": (4, 1),
+        "naive": (1, 1),
+    }
+    assert rows["l2"]["sha256"] == hashlib.sha256(records["l2"].read_bytes()).hexdigest()
+    assert main(["leaderboard", "verify", str(tmp_path / "small")]) == 0
 
 
 def test_a_command_killed_outright_goes_on_from_what_is_stored(tmp_path, capsys):

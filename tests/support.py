@@ -26,6 +26,7 @@ from cl_bench.config import (
 from cl_bench.results.record import (
     ACCURACY_COLUMNS,
     CURVE_COLUMNS,
+    LANDSCAPE_COLUMNS,
     PREDICTION_COLUMNS,
     RunRecord,
 )
@@ -118,6 +119,20 @@ def make_record(
         },
         provenance={"git": None, "device": "cpu", "threads": 1, "packages": {"torch": "2.14.1"}},
     )
+
+
+def landscape_frame(tasks: int, seed: int = 0) -> pd.DataFrame:
+    """Return a loss landscape's table of so many tasks: plain numbers, NaN where it has none."""
+    rng = numpy_generator("test landscape", seed)
+    pairs = [(after, task) for after in range(tasks) for task in range(after + 1)]
+    columns = list(LANDSCAPE_COLUMNS)
+    frame = pd.DataFrame(rng.uniform(0.1, 1, size=(len(pairs), 8)), columns=columns[2:])
+    frame.insert(0, "after_task", [after for after, _ in pairs])
+    frame.insert(1, "task", [task for _, task in pairs])
+    own = frame["after_task"] == frame["task"]
+    frame.loc[own, columns[-2:]] = np.nan
+    frame.loc[~own, columns[3:-2]] = np.nan
+    return frame
 
 
 def _plausible_matrix(strategy: str, seed: int) -> list[list[float]]:

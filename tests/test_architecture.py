@@ -19,7 +19,7 @@ ALLOWED = {
     "metrics": {"errors", "seeding", "results.record"},
     "results": {"config", "errors", "metrics", "seeding"},
     "tracking": {"config", "errors", "metrics", "results"},
-    "report": {"config", "errors", "metrics", "results"},
+    "report": {"config", "errors", "landscape.record", "landscape.summary", "metrics", "results"},
     "registry": {"config", "errors", "strategy"},
     "protocol": {"config", "errors", "registry"},
     "engine": {
@@ -34,8 +34,8 @@ ALLOWED = {
     "precision": {"engine", "linalg", "state"},
     "fisher": {"engine"},
     "landscape": {
-        *{"benchmarks", "config", "engine", "errors", "linalg", "results", "seeding", "state"},
-        "strategy",
+        *{"benchmarks", "config", "engine", "errors", "linalg", "metrics", "results", "seeding"},
+        *{"state", "strategy"},
     },
     "consolidation": {"engine", "exploration", "fisher", "precision", "strategy"},
     "crossvalidation": {"interop", "metrics", "results"},

@@ -44,6 +44,19 @@ def planned(*assignments, strategies=("naive",), workers=1, benchmark=benchmark_
     return plan.make_plan(read, benchmark, workers=workers, **rest)
 
 
+def test_the_landscape_is_not_measured_in_another_librarys_loop():
+    measured = "evaluation.landscape=500"
+    assert planned(measured).configs[0].evaluation.landscape == 500
+    with pytest.raises(UserError, match=r"landscape = 500: strategy 'avalanche:EWC' is trained by"):
+        planned(measured, strategies=["naive", "avalanche:EWC"])
+
+
+def test_fewer_runs_fit_where_the_landscape_is_measured():
+    memory = 2**34
+    measured = planned("evaluation.landscape=500", "seeds=100", memory=memory)
+    assert max(sizes(measured)) < max(sizes(planned("seeds=100", memory=memory)))
+
+
 def sizes(made):
     return sorted((len(stack.configs) for stack in made.stacks), reverse=True)
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from cl_bench.engine.tasks import Batch
-from cl_bench.landscape.curvature import hessian_product, leading_eigenvalues, probes, trace
+from cl_bench.landscape.curvature import leading_eigenvalues, probes, trace
 from cl_bench.landscape.fluctuation import principal_components
 from cl_bench.landscape.layer import Landscape, Studied
-from cl_bench.landscape.temperature import GradientNoise, minibatch_gradients
+from cl_bench.landscape.temperature import GradientNoise
 
 if TYPE_CHECKING:
     from cl_bench.landscape.phases import Rows, Tables
@@ -112,21 +112,19 @@ def look(
         largest eigenvalue; `sharpness_error`, its residual; `curvature_noisiest`; `trace` and
         `trace_error` of the Hessian.
     """
-    network, span = studied.network, slice(studied.start, studied.stop)
-    product = hessian_product(network, theta, samples, span)
+    landscape = Landscape(studied, theta, samples)
+    product = landscape.hessian()
     start = probes("lanczos", seeds, 1, studied.size).to(theta)[:, 0]
     sharpest = leading_eigenvalues(product, start, 1, eigen_steps)
     traced = trace(product, probes("hutchinson", seeds, signs, studied.size).to(theta))
-    gradients = torch.stack(
-        [studied.of(g).clone() for g in minibatch_gradients(network, theta, minibatches)], 1
-    )
+    gradients = torch.stack(list(landscape.minibatch_gradients(minibatches)), 1)
     noisiest = principal_components(gradients - gradients.mean(1, keepdim=True), 1).directions
     directions = torch.cat([sharpest.vectors, noisiest], 1)
     noise = GradientNoise(directions)
     for gradient in gradients.unbind(1):
         noise.add(gradient)
     warm = noise.temperature(learning_rate)
-    width = Landscape(studied, theta, samples).sides(directions).flatness
+    width = landscape.sides(directions).flatness
     loss, error = _loss_and_error(studied, theta, samples)
     return {
         "loss": loss,

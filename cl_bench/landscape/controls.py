@@ -54,7 +54,7 @@ def noise_power(landscape: Landscape, dynamics: Dynamics, weights: Tensor) -> Te
     total = torch.zeros_like(weights, dtype=torch.float64)
     square = total[:, :1].clone()
     steps = min(dynamics.steps(1), 1000)
-    for rows in minibatch_rows(dynamics, landscape, steps, dynamics.setting.batch_size, "noise"):
+    for rows in _rows(dynamics, landscape, steps, dynamics.setting.batch_size, "noise"):
         gradient = landscape.gradient(weights, rows).double()
         total += gradient
         square += gradient.square().sum(1, keepdim=True)
@@ -92,7 +92,7 @@ def layer_alone(
     size, images = dynamics.setting.batch_size, landscape.inputs.shape[1]
     epoch = max(1, images // size)
     purpose = "isotropic" if isotropic else "alone"
-    for step, rows in enumerate(minibatch_rows(dynamics, landscape, steps, size, purpose)):
+    for step, rows in enumerate(_rows(dynamics, landscape, steps, size, purpose)):
         gradient = landscape.gradient(weights, rows)
         if isotropic:
             if step % epoch == 0:
@@ -115,7 +115,7 @@ def _full_gradient(landscape: Landscape, weights: Tensor) -> Tensor:
     return total
 
 
-def minibatch_rows(
+def _rows(
     dynamics: Dynamics, landscape: Landscape, steps: int, size: int, purpose: str
 ) -> Iterator[Tensor]:
     """Yield rows [R, size] of the landscape's images, without replacement in each epoch."""

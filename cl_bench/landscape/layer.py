@@ -7,7 +7,7 @@ its outputs are z0 + d·u with z0 and u computed once, too: a distance then cost
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import copy
 
 import torch
@@ -15,9 +15,10 @@ from torch import Tensor
 
 from cl_bench.engine.networks import MLP, Network
 from cl_bench.engine.tasks import Batch
-from cl_bench.landscape.curvature import curvature_along, hessian_product
+from cl_bench.landscape.curvature import Product, curvature_along, hessian_product
 from cl_bench.landscape.flatness import Loss, Sides, bracket, from_brackets
 from cl_bench.landscape.flatness import sides as general_sides
+from cl_bench.landscape.temperature import minibatch_gradients
 
 _LINES = 8
 """Directions whose outputs are held at a time, on all images."""
@@ -57,6 +58,11 @@ class Studied:
     def size(self) -> int:
         """N, the number of weights studied."""
         return self.stop - self.start
+
+    @property
+    def span(self) -> slice:
+        """Where the studied weights are among the tail's."""
+        return slice(self.start - self.first, self.stop - self.first)
 
     @property
     def by_layer(self) -> bool:
@@ -118,11 +124,10 @@ class Landscape:
     def loss(self, weights: Tensor) -> Tensor:
         """Return the loss [R, K], float64, of studied weights [R, K, N] (a `flatness.Loss`)."""
         tail = self.theta[:, None, self.studied.first :]
-        start = self.studied.start - self.studied.first
         found = []
         for some in weights.split(_MANY, 1):
             whole = tail.expand(-1, some.shape[1], -1).clone()
-            whole[..., start : start + self.studied.size] = some
+            whole[..., self.studied.span] = some
             total = torch.zeros(some.shape[:2], dtype=torch.float64, device=some.device)
             for low in range(0, self.inputs.shape[1], _CHUNK):
                 logits = self.studied.tail.forward(whole, self.inputs[:, low : low + _CHUNK])
@@ -132,24 +137,32 @@ class Landscape:
             found.append(total / self.inputs.shape[1])
         return torch.cat(found, 1)
 
+    def hessian(self) -> Product:
+        """Return the product with the Hessian of the loss at w0, of the studied weights."""
+        parts = zip(self.inputs.split(_CHUNK, 1), self.labels.split(_CHUNK, 1), strict=True)
+        batches = [Batch(inputs, labels, None) for inputs, labels in parts]
+        theta = self.theta[:, self.studied.first :].contiguous()
+        return hessian_product(self.studied.tail, theta, batches, self.studied.span)
+
     def curvature(self, directions: Tensor) -> Tensor:
         """Return p^T H p of the loss at w0 for directions p [R, k, N], unit vectors: [R, k]."""
-        start = self.studied.start - self.studied.first
-        span = slice(start, start + self.studied.size)
-        batches = [
-            Batch(inputs, labels, None)
-            for inputs, labels in zip(
-                self.inputs.split(_CHUNK, 1), self.labels.split(_CHUNK, 1), strict=True
-            )
-        ]
-        theta = self.theta[:, self.studied.first :].contiguous()
-        return curvature_along(hessian_product(self.studied.tail, theta, batches, span), directions)
+        return curvature_along(self.hessian(), directions)
+
+    def minibatch_gradients(self, minibatches: Iterable[Batch]) -> Iterator[Tensor]:
+        """Yield the gradient of each minibatch's mean loss at w0, [R, N]."""
+        studied = self.studied
+        theta = self.theta[:, studied.first :].contiguous()
+        inner = (
+            Batch(studied.inputs(self.theta, batch.images), batch.labels, batch.mask)
+            for batch in minibatches
+        )
+        for gradient in minibatch_gradients(studied.tail, theta, inner):
+            yield gradient[:, studied.span].clone()
 
     def gradient(self, weights: Tensor, rows: Tensor) -> Tensor:
         """Return the gradient [R, N] by studied weights [R, N] of the loss of rows [R, B]."""
         whole = self.theta[:, self.studied.first :].clone()
-        start = self.studied.start - self.studied.first
-        whole[:, start : start + self.studied.size] = weights
+        whole[:, self.studied.span] = weights
         index = rows.unsqueeze(-1).expand(-1, -1, self.inputs.shape[2])
         labels = self.labels.gather(1, rows)
 
@@ -160,7 +173,7 @@ class Landscape:
 
         out = torch.empty_like(whole)
         self.studied.tail.backward(whole, self.inputs.gather(1, index), cotangent, out)
-        return out[:, start : start + self.studied.size]
+        return out[:, self.studied.span]
 
     def sides(
         self, directions: Tensor, *, start: float = 0.1, relative_error: float = 0.005

@@ -1,8 +1,8 @@
 """SGD's noise along the window's principal directions, and the theory held to what was measured.
 
-Temperature and curvature are those at the window's end, the correlation time that of the window's
-own motion. With F_i and T_i known, the random landscape theory has no free number left: it says
-what each variance should be.
+Temperature and correlation time are those of the window's own minibatches and motion, curvature is
+that at its end. With F_i and T_i known, the random landscape theory has no free number left: it
+says what each variance should be.
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cl_bench.landscape.controls import minibatch_rows
 from cl_bench.landscape.temperature import GradientNoise, Temperature, correlation_time
 from cl_bench.landscape.theory import curvature_of, predicted_variance, simulate, spread_of
+from cl_bench.linalg import gram
 
 if TYPE_CHECKING:
     from cl_bench.landscape.phases import Rows, Tables
     from cl_bench.landscape.scene import Scene
-
-EPOCHS = 1
-"""Of minibatches that the temperature is measured on: one has every image once."""
 
 
 def noise(scene: Scene) -> Tables:
@@ -37,24 +34,29 @@ def noise(scene: Scene) -> Tables:
     """
     if not scene.setting.noise:
         return {}
+    rate = scene.dynamics.learner.effective_rate
+    directions = torch.cat([found.directions for found in scene.principal.values()], 1)
+    warm, projections = _through_window(scene, directions)
+    scene.report("noise: curvature", 0.0)
+    curvature = scene.landscape.curvature(directions)
     rows: Rows = []
+    first = 0
     for name, found in scene.principal.items():
-        directions, rate = found.directions, scene.dynamics.learner.effective_rate
-        scene.report(f"noise: {name}: curvature", 0.0)
-        curvature = scene.landscape.curvature(directions)
-        warm = _temperature(scene, directions)
-        tau = correlation_time(_projections(scene, directions), detrended=name == "detrended")
+        own = slice(first, first + len(found.indices))
+        first = own.stop
+        temperature, flatness = warm.noise[:, own], scene.flatness[name]
+        tau = correlation_time(projections[..., own], detrended=name == "detrended")
         columns = {
             "variance": found.variances,
-            "flatness": scene.flatness[name],
-            "curvature": curvature,
-            "temperature": warm.noise,
-            "gradient_power": warm.total,
+            "flatness": flatness,
+            "curvature": curvature[:, own],
+            "temperature": temperature,
+            "gradient_power": warm.total[:, own],
             "correlation_time": tau.steps,
             "correlation_time_error": tau.error,
             "converged": tau.converged,
-            "from_memory": rate.double() * warm.noise * tau.steps,
-            **_theory(scene, scene.flatness[name].double(), warm.noise, rate),
+            "from_memory": rate.double() * temperature * tau.steps,
+            **_theory(scene, flatness.double(), temperature, rate),
         }
         for run, seed in enumerate(scene.seeds):
             for column, index in enumerate(found.indices):
@@ -63,30 +65,19 @@ def noise(scene: Scene) -> Tables:
     return {"noise": rows}
 
 
-def _temperature(scene: Scene, directions: Tensor) -> Temperature:
-    """Return the temperature at the window's end, over one epoch of minibatches."""
-    moments, landscape, dynamics = GradientNoise(directions), scene.landscape, scene.dynamics
-    size = scene.setting.batch_size
-    steps = max(1, EPOCHS * landscape.inputs.shape[1] // size)
-    rows = minibatch_rows(dynamics, landscape, steps, size, "temperature")
-    for number, some in enumerate(rows):
-        if number % 64 == 0:
-            scene.report("noise: temperature", number / steps)
-        moments.add(landscape.gradient(landscape.weights, some))
-    return moments.temperature(dynamics.learner.effective_rate)
-
-
-def _projections(scene: Scene, directions: Tensor) -> Tensor:
-    """Return the window's weights along directions, less those at its end, [R, T, k]."""
+def _through_window(scene: Scene, directions: Tensor) -> tuple[Temperature, Tensor]:
+    """Return the temperature in the window, and its weights less the last ones, [R, T, k]."""
+    learner, studied = scene.dynamics.learner, scene.studied
+    moments, last = GradientNoise(directions), studied.of(scene.theta)
     found: list[Tensor] = []
-    last = scene.studied.of(scene.theta)
 
     def visit(step: int) -> None:
-        gap = scene.studied.of(scene.dynamics.learner.theta) - last
-        found.append(torch.bmm(directions, gap.unsqueeze(2)).squeeze(2))
+        moments.add(studied.of(learner.gradient))
+        gap = studied.of(learner.theta) - last
+        found.append(gram(gap.unsqueeze(1), directions).squeeze(1).float())
 
-    scene.through_window(visit, "noise: correlation time")
-    return torch.stack(found, 1)
+    scene.through_window(visit, "noise")
+    return moments.temperature(learner.effective_rate), torch.stack(found, 1)
 
 
 def _theory(scene: Scene, flatness: Tensor, temperature: Tensor, rate: Tensor) -> dict[str, Tensor]:

@@ -100,7 +100,8 @@ class LandscapeProbe(Probe):
         product = hessian_product(network, theta, batches)
         start = self._signs("lanczos", index, 1)[:, 0]
         sharpest = leading_eigenvalues(product, start, 1, EIGEN_STEPS)
-        moves = torch.stack(self._snapshots, 1)
+        # A strategy may take no steps before a task's end: then nothing has fluctuated.
+        moves = torch.stack(self._snapshots or [theta], 1)
         moves -= moves.mean(1, keepdim=True)
         noisiest = principal_components(moves, DIRECTIONS)
         level = mean_loss(network, batches)(theta.unsqueeze(1))

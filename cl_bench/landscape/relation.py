@@ -162,7 +162,8 @@ def _bootstrapped(
     # The bootstrap's variance is short by (n - 1) / n.
     scale = math.sqrt(seeds / (seeds - 1)) if seeds > 1 else 1.0
     quantile = t.ppf((1 + LEVEL) / 2, seeds - 1) if seeds > 1 else norm.ppf((1 + LEVEL) / 2)
-    error = np.nanstd(np.array(each)[chosen, draws].mean(0))
+    means = np.array(each)[chosen, draws].mean(0)
+    error = means[~np.isnan(means)].std() if not np.isnan(means).all() else math.nan
     return mean, float(error * scale * quantile)
 
 

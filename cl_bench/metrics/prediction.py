@@ -67,8 +67,9 @@ def observations(accuracy: pd.DataFrame, landscape: pd.DataFrame) -> pd.DataFram
     """
     key = ["run_id", "task"]
     own, end = _own_and_end(landscape)
-    found = own[[*_RUN, "task", *(set(PREDICTORS) & set(own) - {"distance", "quadratic"})]]
-    found = found.merge(end[[*key, "loss", "distance", "quadratic"]], on=key, suffixes=("", "_end"))
+    later = ["distance", "quadratic"]
+    found = own.drop(columns=later)
+    found = found.merge(end[[*key, "loss", *later]], on=key, suffixes=("", "_end"))
     after, last = (part[[*key, "accuracy"]] for part in _own_and_end(accuracy))
     found = found.merge(after.merge(last, on=key, suffixes=("", "_end")), on=key)
     found["bound"] = found["sharpness"] * found["distance"] ** 2 / 2

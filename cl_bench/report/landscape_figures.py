@@ -137,7 +137,6 @@ def _relation(name: str, directions: pd.DataFrame, relations: pd.DataFrame) -> F
                 _line(figure, rows, "variance", figures.iloc[0], row, column)
     figure.update_xaxes(type="log", title="flatness F")
     figure.update_yaxes(type="log", title="variance", exponentformat="power")
-    figure.update_layout(legend={"y": 0.35})
     _title(figure, f"Variance of the weights against flatness of the loss: {name}")
     return figure
 
@@ -292,7 +291,13 @@ def _panels(rows: int, columns: int, titles: Sequence[str], *, height: int) -> F
         vertical_spacing=min(0.13, 60 / height * 1.5),
     )
     figure.update_annotations(font_size=13)
-    figure.update_layout(template="plotly_white", height=height, font_size=12)
+    figure.update_layout(
+        template="plotly_white",
+        height=height,
+        font_size=12,
+        margin={"l": 70, "r": 30, "t": 90, "b": 110},
+        legend={"orientation": "h", "x": 0, "y": -70 / (height - 200), "yanchor": "top"},
+    )
     return figure
 
 

@@ -244,12 +244,13 @@ def landscape(out: Path, runs: Runs) -> Rows:
     table = load_with_warnings(out, "landscape")[0]
     table = table[table["run_id"].isin(runs.metrics["run_id"])]
     found: Rows = []
-    for task, rows in table.groupby("task"):
+    for task in sorted(set(table["task"])):
+        rows = table[table["task"] == task]
         at = rows[rows["after_task"] == task].mean(numeric_only=True)
         end = rows[rows["after_task"] == table["after_task"].max()].mean(numeric_only=True)
-        row: dict[str, Any] = {"task": int(task) + 1}
+        row: dict[str, Any] = {"task": task + 1}
         row |= {name: float(at[name]) for name in _AT_MINIMUM}
-        row |= {f"{name} at the end": float(end[name]) for name in _AT_END}
+        row |= {f"{name}_at_end": float(end[name]) for name in _AT_END}
         found.append(row)
     return found
 

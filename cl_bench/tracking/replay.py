@@ -128,11 +128,12 @@ def _landscape(record: RunRecord, after: int, name: Callable[[int], str]) -> Row
     """Return what was measured of each past task's loss after a task was trained, if anything."""
     if record.landscape is None:
         return {}
-    rows = record.landscape[record.landscape["after_task"] == after].drop(columns="after_task")
+    rows = record.landscape[record.landscape["after_task"] == after].to_dict("records")
     return {
-        f"landscape/{quantity}/{name(int(task))}": float(value)
-        for task, values in rows.set_index("task").iterrows()
-        for quantity, value in values.items()
+        f"landscape/{quantity}/{name(row['task'])}": value
+        for row in rows
+        for quantity, value in row.items()
+        if quantity not in ("after_task", "task")
     }
 
 

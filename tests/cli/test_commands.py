@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+import cl_bench
 from cl_bench import registry
 from cl_bench.cli import main
 from cl_bench.results.frames import load
@@ -208,6 +209,36 @@ def test_show_gives_all_runs_a_run_or_a_configuration(stored, capsys):
         assert "0.9240" in printed  # the mean of .92, .922, …, .928
 
 
+def test_the_landscape_is_measured_shown_and_asked_what_it_predicts(tmp_path, capsys):
+    words = ["run", "--strategy=naive,joint", "--seeds=2", *SMALL, "--workers=1", "--tasks=3"]
+    words += ["--set=evaluation.landscape=100", "--out", str(tmp_path), "--format=json"]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert len(cl_bench.load(tmp_path, "landscape")) == 4 * 6
+
+    assert main(["show", "naive", "--out", str(tmp_path), "--format=json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["loss landscape"]
+    assert [row["task"] for row in shown] == [1, 2, 3]
+    assert [row["distance_at_end"] is None for row in shown] == [False, False, True]
+    assert all(row["sharpness"] > 0 for row in shown)
+
+    assert main(["predict", "--out", str(tmp_path), "--format=csv"]) == 0
+    printed = capsys.readouterr()
+    rows = list(csv.DictReader(printed.out.splitlines()))
+    assert {row["verdict"] for row in rows} == {"too few seeds"}
+    assert {row["strategies"] for row in rows} == {"1"}
+    assert "left out: joint is given all data so far" in printed.err
+    assert main(["predict", "--out", str(tmp_path), "--strategy=naive,joint"]) == 0
+    printed = capsys.readouterr().out
+    assert "forgetting, within strategy" in printed
+    assert "2 seeds, 2 strategies" in printed
+
+
+def test_there_is_nothing_to_predict_from_where_no_landscape_was_measured(stored, capsys):
+    assert main(["predict", "--out", str(stored)]) == 2
+    assert "run with --set evaluation.landscape=500" in capsys.readouterr().err
+
+
 MISTAKES = [
     (["run", "--strategy=flatnes"], "unknown strategy 'flatnes'; did you mean flatness"),
     (["run", "--seeds=0"], "seeds = 0: must be"),
@@ -222,6 +253,7 @@ MISTAKES = [
     (["run", "--wandb=of"], "unknown W&B mode 'of'; did you mean off"),
     (["rum"], "Did you mean 'run'?"),
     (["run", "--sedes=3"], "No such option"),
+    (["run", "--set=evaluation.landscape=5"], "landscape = 5: must be a number >= 100"),
     (["list", "strategy"], "is not one of"),
     (["compare", "--out=/not/there"], "no folder of runs at /not/there"),
     (["compare", "--metric=forgeting"], "did you mean forgetting"),
@@ -231,6 +263,7 @@ MISTAKES = [
     (["variance", "--set=training.batch_size=[1,2]"], "these are 2 protocols"),
     (["variance", "--inits=1"], "Invalid value for '--inits'"),
     (["show", "--out=/not/there"], "no folder of runs at /not/there"),
+    (["predict", "--out=/not/there"], "no folder of runs at /not/there"),
 ]
 
 

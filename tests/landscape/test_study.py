@@ -14,7 +14,7 @@ from cl_bench.cli.app import run_app
 from cl_bench.config import NetworkConfig, OptimizerConfig
 from cl_bench.errors import UserError
 from cl_bench.landscape import record, study
-from cl_bench.landscape.controls import random_walk
+from cl_bench.landscape.controls import layer_alone, noise_power, random_walk
 from cl_bench.landscape.dynamics import Dynamics
 from cl_bench.landscape.flatness import sides
 from cl_bench.landscape.layer import Landscape, Studied
@@ -72,12 +72,59 @@ def test_every_source_has_its_directions(found):
     assert training[0, 9.0] < training[0, 4.0]
 
 
+def test_noise_and_annealing_are_in_the_record(found):
+    own = found.tables["directions"].query("source == 'sgd'")
+    noise = found.tables["noise"]
+    assert noise["variance"].tolist() == own["variance"].tolist()
+    real = np.isfinite(noise["flatness"])
+    assert noise["flatness"][real].tolist() == own["flatness"].to_numpy()[real].tolist()
+    assert (noise[["temperature", "gradient_power", "correlation_time"]] > 0).all(axis=None)
+    assert (noise["gradient_power"] >= noise["temperature"] * (1 - 1e-6)).all()
+    assert noise["predicted"].notna().any()
+    assert set(found.tables["annealing"]["source"]) == {"sgd", "quiet"}
+    assert {"noise_relations", "theory", "annealing_figures"} <= set(found.tables)
+
+
+def test_isotropic_noise_takes_the_place_of_the_minibatches_noise():
+    with torch.no_grad():
+        dynamics = Dynamics(small(seeds=1), (0,))
+        dynamics.train_to(60)
+        studied = Studied(dynamics.network, 1)
+        landscape = Landscape(studied, dynamics.learner.theta, dynamics.sweep())
+        rate = float(dynamics.setting.optimizer.learning_rate)
+        steps, weights = [], [landscape.weights.clone()]
+
+        class Steps:
+            def add(self, now):
+                steps.append((now - weights[-1]) / rate)
+                weights.append(now.clone())
+
+        layer_alone(landscape, dynamics, 20, Steps(), isotropic=True)
+        power = float(noise_power(landscape, dynamics, landscape.weights))
+        moved = torch.cat(steps).double()
+        spread = (moved - moved.mean(0)).square().sum(0) * 20 / 19 / 20
+        # The total is the minibatches' own, and no direction has more than its share.
+        assert float(spread.sum()) == pytest.approx(power, rel=0.2)
+        share = torch.linalg.eigvalsh(torch.cov(moved.T))[-1] / power
+        plain = minibatch_share(landscape, dynamics)
+        assert float(share) < 0.25 < plain
+
+
+def minibatch_share(landscape, dynamics):
+    """Return the share of minibatch noise's power in its first principal direction."""
+    rows = torch.arange(400).split(20)
+    each = [landscape.gradient(landscape.weights, part.unsqueeze(0)) for part in rows]
+    covariance = torch.cov(torch.cat(each).T.double())
+    return float(torch.linalg.eigvalsh(covariance)[-1] / covariance.trace())
+
+
 def test_a_seed_is_the_same_in_any_company(together, found, tmp_path):
     study.measure(small(), (1,), tmp_path, None, silent)
     own = [study.Phases(tmp_path, (1,)).tables(name, dict) for name in study.MEASUREMENTS]
-    alone = pd.DataFrame([row for tables in own for row in tables.get("directions", [])])
-    beside = found.tables["directions"].query("seed == 1").reset_index(drop=True)
-    pd.testing.assert_frame_equal(alone, beside, check_exact=True)
+    for name in ("directions", "noise", "annealing"):
+        alone = pd.DataFrame([row for tables in own for row in tables.get(name, [])])
+        beside = found.tables[name].query("seed == 1").reset_index(drop=True)
+        pd.testing.assert_frame_equal(alone, beside, check_exact=True)
 
 
 def test_what_was_finished_is_not_done_again(together, monkeypatch):
@@ -273,6 +320,12 @@ def test_the_command_measures_once_and_prints_relations_and_verdict(tmp_path, ca
     assert run(tmp_path, *options) == 0
     first = capsys.readouterr()
     assert json.loads(first.out)["verdicts"][0]["verdict"] == "too few seeds"
+    page = (tmp_path / "landscape" / "landscape.html").read_text()
+    assert "Plotly.newPlot" in page
+    assert "too few seeds" in page
+    pictures = list((tmp_path / "landscape").glob("quick-*.png"))
+    assert len(pictures) == 4 or "no PNG files" in first.err
+    assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
     assert run(tmp_path, *options) == 0
     second = capsys.readouterr()
     assert "nothing to measure" in second.err

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +12,11 @@ from cl_bench.cli import main
 from cl_bench.config import FIRST_TUNING_SEED
 from cl_bench.errors import UserError
 from cl_bench.leaderboard.board import add, build, rebuild, verify
+from cl_bench.leaderboard.entries import parse_entry, problem_of
 from cl_bench.results.store import RunStore
 from tests.leaderboard.boards import PROTOCOL, files, make_record, matrix, problems, write
+
+COMMITTED = Path(__file__).resolve().parents[2] / "leaderboards"
 
 
 def test_a_board_ranks_by_confidence_and_lists_what_has_too_few_seeds(out, config, tmp_path):
@@ -125,6 +129,13 @@ def test_a_damaged_record_is_left_out_with_a_warning(out, config, tmp_path):
     built = build(config, out, tmp_path / "boards")
     assert "weights.safetensors is damaged" in built.warnings[0]
     assert {row["strategy"]: row["seeds"] for row in built.rows}["naive"] == 4
+
+
+def test_committed_entries_have_the_ids_of_their_configurations():
+    entries = sorted(COMMITTED.glob("*/entries/*.json"))
+    assert entries
+    for path in entries:
+        assert problem_of(parse_entry(path.read_bytes())) is None, path
 
 
 def test_an_untouched_board_verifies(folder):

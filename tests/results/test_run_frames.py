@@ -12,7 +12,7 @@ from cl_bench import metrics
 from cl_bench.errors import UserError
 from cl_bench.results.frames import RUN_COLUMNS, load_with_warnings
 from cl_bench.results.store import RunStore
-from tests.support import make_record
+from tests.support import landscape_frame, make_record
 
 TABLES = ("accuracy", "curve", "predictions", "metrics", "runs")
 
@@ -48,6 +48,18 @@ def test_the_curve_and_the_predictions(runs):
     confusion = cl_bench.load(runs.root, table="predictions")
     assert confusion.target.tolist() == record.predictions.label.tolist()
     assert set(confusion.label) == {"ewc"}
+
+
+def test_the_landscape_of_the_runs_that_have_one(runs):
+    runs.write(make_record(seed=0))
+    assert list(cl_bench.load(runs.root, "landscape").columns[-2:]) == ["distance", "quadratic"]
+    record = make_record(seed=1)
+    record.landscape = landscape_frame(tasks=3)
+    runs.write(record)
+    found = cl_bench.load(runs.root, "landscape")
+    assert set(found.run_id) == {record.config.run_id}
+    assert found.sharpness.dropna().tolist() == record.landscape.sharpness.dropna().tolist()
+    assert found.after_task.tolist() == [0, 1, 1, 2, 2, 2]
 
 
 def test_metrics_are_a_row_a_run_and_find_the_joint_run_of_the_same_seed(runs):

@@ -15,9 +15,14 @@ from hypothesis import strategies as st
 from cl_bench.config import RunConfig
 from cl_bench.errors import UserError
 from cl_bench.results import files, store
-from cl_bench.results.record import ACCURACY_COLUMNS, CURVE_COLUMNS, PREDICTION_COLUMNS
+from cl_bench.results.record import (
+    ACCURACY_COLUMNS,
+    CURVE_COLUMNS,
+    LANDSCAPE_COLUMNS,
+    PREDICTION_COLUMNS,
+)
 from cl_bench.results.store import RunStore
-from tests.support import make_config, make_record
+from tests.support import landscape_frame, make_config, make_record
 
 FILES = {
     "record.json",
@@ -40,7 +45,10 @@ def same(first, second):
     for name, value in first.weights.items():
         assert value.dtype == second.weights[name].dtype
         np.testing.assert_array_equal(value, second.weights[name])
-    plain = {"accuracy", "curve", "predictions", "weights"}
+    assert (first.landscape is None) == (second.landscape is None)
+    if first.landscape is not None:
+        pd.testing.assert_frame_equal(first.landscape, second.landscape)
+    plain = {"accuracy", "curve", "predictions", "landscape", "weights"}
     for key in vars(first).keys() - plain:
         assert getattr(first, key) == getattr(second, key), key
 
@@ -60,13 +68,41 @@ def test_an_empty_curve_and_one_task_come_back_with_their_types(runs):
     same(runs.read(runs.write(record)), record)
 
 
+def test_the_landscape_is_a_table_where_it_was_measured(runs):
+    record = make_record(evaluation={"landscape": 500})
+    record.landscape = landscape_frame(tasks=3)
+    path = runs.write(record)
+    assert {p.name for p in path.iterdir()} == {*FILES, "landscape.parquet"}
+    same(runs.read(path), record)
+    assert runs.open(path).has("landscape")
+    assert not runs.open(runs.write(make_record())).has("landscape")
+    (path / "landscape.parquet").write_bytes(b"")
+    with pytest.raises(UserError, match=r"landscape\.parquet is damaged"):
+        runs.read(path)
+    assert not runs.exists(record.config)
+
+
+def test_addresses_are_those_from_before_the_landscape_could_be_measured():
+    plain = make_config()
+    assert plain.run_id == "4aed29fdbf482c22"
+    assert plain.group_id == "041c554ffb2cf37c"
+    assert plain.protocol_id == "f15af106aec8a7a2"
+    assert make_config(evaluation={"landscape": None}).run_id == plain.run_id
+    measured = make_config(evaluation={"landscape": 500})
+    assert measured.protocol_id != plain.protocol_id
+    assert RunConfig.model_validate(measured.model_dump(mode="json")) == measured
+
+
 def test_tables_have_the_contracts_columns_and_types(runs):
     contract = {
         "accuracy": ACCURACY_COLUMNS,
         "curve": CURVE_COLUMNS,
         "predictions": PREDICTION_COLUMNS,
+        "landscape": LANDSCAPE_COLUMNS,
     }
-    path = runs.write(make_record())
+    record = make_record()
+    record.landscape = landscape_frame(tasks=3)
+    path = runs.write(record)
     for name, columns in contract.items():
         schema = pq.read_schema(path / f"{name}.parquet")
         assert tuple(schema.names) == columns

@@ -11,7 +11,7 @@ import pytest
 
 from cl_bench.metrics import compute
 from cl_bench.tracking.replay import AXES, SAMPLES_SEEN, TASKS_SEEN, replay
-from tests.support import make_record
+from tests.support import landscape_frame, make_record
 
 MATRIX = [[0.9, 0.1, np.nan], [0.8, 0.95, 0.2], [0.7, 0.9, 0.96]]
 
@@ -37,6 +37,20 @@ def test_rows_over_samples_are_the_curve_and_come_before_the_end_of_their_task()
     assert [row.get(SAMPLES_SEEN) for row in rows] == [5 * 64, None, 60_320, 60_576, None]
     assert rows[0] == {SAMPLES_SEEN: 320, "curve/task_00": 0.5, "curve/loss_task_00": 0.5}
     assert (rows[3]["curve/task_00"], rows[3]["curve/task_01"]) == (0.7, 0.8)
+
+
+def test_the_landscape_goes_with_the_task_after_which_it_was_measured():
+    record = make_record(matrix=MATRIX)
+    record.landscape = landscape_frame(tasks=3)
+    table = record.landscape.set_index(["after_task", "task"])
+    rows = task_rows(replay(record).rows)
+    assert rows[2]["landscape/quadratic/task_01"] == table.loc[(2, 1), "quadratic"]
+    assert "landscape/sharpness/task_01" not in rows[2]
+    assert rows[2]["landscape/sharpness/task_02"] == table.loc[(2, 2), "sharpness"]
+    told = [name for row in rows for name in row if name.startswith("landscape/")]
+    assert len(told) == table.notna().sum().sum()
+    assert all(fnmatch.fnmatch(name, "landscape/*") for name in told)
+    assert AXES["landscape/*"] == TASKS_SEEN
 
 
 def test_every_value_has_the_x_axis_of_its_row():

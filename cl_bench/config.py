@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
 
+FIRST_TUNING_SEED = 1000
+"""Seeds from here on choose settings, and never stand in a result."""
+
 Number = float | int | str | bool
 
 
@@ -152,6 +155,8 @@ class Protocol(Section):
     seeds: Annotated[int, Field(ge=1, le=10_000)] = 5
     """Number of seeds."""
     first_seed: Annotated[int, Field(ge=0)] = 0
+    init_seed: Annotated[int, Field(ge=0)] | None = None
+    """Seed of the initial weights of all runs; None is each run's own seed."""
 
 
 class RunConfig(Section):
@@ -164,25 +169,34 @@ class RunConfig(Section):
     evaluation: EvaluationConfig
     strategy: StrategyConfig
     seed: Annotated[int, Field(ge=0)]
+    """Of everything random: the task stream, the order of minibatches, the initial weights."""
+    init_seed: Annotated[int, Field(ge=0)] | None = Field(default=None, exclude_if=_is_none)
+    """Of the initial weights in place of `seed`; left out of ids and records where it is None."""
+
+    @property
+    def weights_seed(self) -> int:
+        """Return the seed of the initial weights."""
+        return self.seed if self.init_seed is None else self.init_seed
 
     @property
     def run_id(self) -> str:
         """Return the content address: 16 hexadecimal digits of the resolved config's SHA-256."""
         content = {"schema": SCHEMA_VERSION, **self.model_dump(mode="json")}
-        return _digest(content)
+        return digest(content)
 
     @property
     def group_id(self) -> str:
         """Return the address of all but the seed: runs to be averaged share it."""
-        return _digest({"schema": SCHEMA_VERSION, **self.model_dump(mode="json", exclude={"seed"})})
+        return digest({"schema": SCHEMA_VERSION, **self.model_dump(mode="json", exclude={"seed"})})
 
     @property
     def protocol_id(self) -> str:
         """Return the address of all but strategy and seed: runs that may be compared share it."""
         left_out = {"seed", "strategy"}
-        return _digest({"schema": SCHEMA_VERSION, **self.model_dump(mode="json", exclude=left_out)})
+        return digest({"schema": SCHEMA_VERSION, **self.model_dump(mode="json", exclude=left_out)})
 
 
-def _digest(content: dict[str, Any]) -> str:
+def digest(content: dict[str, Any]) -> str:
+    """Return an address: 16 hexadecimal digits of the SHA-256 of the content as JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cl_bench.strategy import Strategy
 
 OPTIMIZER_NUMBERS = ("learning_rate", "momentum", "beta1", "beta2", "epsilon", "weight_decay")
-"""What may differ from run to run of a stack, beside the seed and a strategy's numbers."""
+"""What may differ from run to run of a stack, beside the seeds and a strategy's numbers."""
 
 _STACK_OVERHEAD = 0.7
 """Time a stack takes on top of its runs, in runs: what splitting a stack costs."""
@@ -142,6 +142,11 @@ def runs_of(protocol: Protocol, benchmark: Benchmark) -> list[RunConfig]:
         check_scenario(name, kind, benchmark)
         _check_network(name, kind, protocol.network.name)
         _check_landscape(name, kind, evaluation.landscape)
+        if kind.trainer and protocol.init_seed is not None:
+            raise UserError(
+                f"init_seed = {protocol.init_seed}: strategy '{name}' is trained by another "
+                "library from the weights of the run's own seed, and cannot be given others"
+            )
         code = registry.code_hash(name)
         for settings in settings_grid(name, given):
             strategy = StrategyConfig(name=name, settings=settings, code=code)
@@ -154,6 +159,7 @@ def runs_of(protocol: Protocol, benchmark: Benchmark) -> list[RunConfig]:
                     evaluation=evaluation,
                     strategy=strategy,
                     seed=seed,
+                    init_seed=protocol.init_seed,
                 )
                 for seed in range(protocol.first_seed, protocol.first_seed + protocol.seeds)
             ]
@@ -218,7 +224,7 @@ def _check_steps(config: RunConfig, benchmark: Benchmark, strategy: type[Strateg
 
 
 def stack_key(config: RunConfig) -> str:
-    """Return what runs must share to train together: all but the seed and the numbers."""
+    """Return what runs must share to train together: all but the seeds and the numbers."""
     from cl_bench.strategy import free_settings
 
     free = free_settings(registry.load(config.strategy.name))
@@ -226,6 +232,7 @@ def stack_key(config: RunConfig) -> str:
         mode="json",
         exclude={
             "seed": True,
+            "init_seed": True,
             "optimizer": set(OPTIMIZER_NUMBERS),
             "strategy": {"settings": free},
         },

@@ -49,6 +49,8 @@ class StrategySummary:
     """The first line of its file."""
     path: Path | None
     """Its file; None where it cannot be told without importing."""
+    all_data: bool = False
+    """Whether it is given the data of all tasks so far: a bound on what can be reached."""
 
 
 def folder(kind: str) -> Path:
@@ -182,7 +184,16 @@ def summary(name: str) -> StrategySummary:
 
 def _summary(name: str, fields: dict[str, ast.expr], doc: str, path: Path) -> StrategySummary:
     title, source = (_text(fields.get(key)) for key in ("title", "source"))
-    return StrategySummary(name, title or name, source, _scenarios(fields), doc, path)
+    all_data = fields.get("all_data")
+    return StrategySummary(
+        name,
+        title or name,
+        source,
+        _scenarios(fields),
+        doc,
+        path,
+        all_data=isinstance(all_data, ast.Constant) and all_data.value is True,
+    )
 
 
 def _foreign(name: str) -> bool:

@@ -6,6 +6,7 @@ which is free and broadcasts: weights are [R, D], numeric settings [R, 1].
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -158,6 +159,26 @@ class Strategy:
             "network": learner.network,
             "learner": learner,
         }
+
+
+@dataclass(frozen=True)
+class TuneRange:
+    """The range that a search draws a setting from."""
+
+    low: float
+    high: float
+    log: bool
+    """Whether the search is over the logarithm."""
+
+
+def tune_range(settings: type[BaseModel], name: str) -> TuneRange | None:
+    """Return the range that a setting is declared to be tuned over; None where it is not."""
+    extra = settings.model_fields[name].json_schema_extra
+    declared: Any = extra if isinstance(extra, dict) else {}
+    if "tune" not in declared:
+        return None
+    low, high = declared["tune"]
+    return TuneRange(low, high, bool(declared["log"]))
 
 
 def free_settings(strategy: type[Strategy]) -> set[str]:

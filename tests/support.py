@@ -43,7 +43,8 @@ def make_config(
     *,
     settings: Mapping[str, Number] | None = None,
     code: str | None = None,
-    **sections: Mapping[str, Any],
+    init_seed: int | None = None,
+    **sections: Any,
 ) -> RunConfig:
     """Return a resolved config; `sections` (benchmark, training, …) replace single keys of it."""
     benchmark = {"name": "permuted-mnist", "tasks": tasks, "scenario": Scenario.DOMAIN}
@@ -55,6 +56,7 @@ def make_config(
         evaluation=EvaluationConfig(**sections.pop("evaluation", {})),
         strategy=StrategyConfig(name=strategy, settings=dict(settings or {}), code=code),
         seed=seed,
+        init_seed=init_seed,
         **sections,  # what is left is refused by RunConfig
     )
 
@@ -69,7 +71,7 @@ def make_record(
     curve: Sequence[tuple[int, int, int, float]] | None = None,
     settings: Mapping[str, Number] | None = None,
     code: str | None = None,
-    **config: Mapping[str, Any],
+    **config: Any,
 ) -> RunRecord:
     """Return a valid record with these accuracies.
 

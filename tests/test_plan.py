@@ -70,6 +70,19 @@ def test_a_plan_holds_every_seed_with_all_its_settings_resolved():
     assert set(config.strategy.settings) == set(registry.load("ewc").Settings.model_fields)
 
 
+def test_the_seed_of_the_weights_is_one_for_all_and_no_part_of_an_id_where_it_is_not_set():
+    ordinary, crossed = planned("seeds=2"), planned("seeds=2", "init_seed=7")
+    assert [(c.seed, c.weights_seed) for c in ordinary.configs] == [(0, 0), (1, 1)]
+    assert [(c.seed, c.weights_seed) for c in crossed.configs] == [(0, 7), (1, 7)]
+    assert "init_seed" not in ordinary.configs[0].model_dump()
+    ids = {(c.run_id, c.protocol_id) for c in (*ordinary.configs, *crossed.configs)}
+    assert len(ids) == 4
+    assert len({c.protocol_id for c in (*ordinary.configs, *crossed.configs)}) == 2
+    assert len({plan.stack_key(c) for c in (*ordinary.configs, *crossed.configs)}) == 1
+    with pytest.raises(UserError, match=r"init_seed = 7: strategy 'avalanche:EWC' is trained by"):
+        planned("init_seed=7", strategies=["avalanche:EWC"])
+
+
 def test_options_override_the_config_and_assignments_override_both():
     (read,) = protocol.read(
         "permuted-mnist-10",

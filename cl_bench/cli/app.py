@@ -18,12 +18,15 @@ from cl_bench.cli.check import check
 from cl_bench.cli.compare import compare
 from cl_bench.cli.crossvalidate import crossvalidate
 from cl_bench.cli.data import data
+from cl_bench.cli.frontier import frontier
 from cl_bench.cli.landscape import landscape
 from cl_bench.cli.leaderboard import leaderboard
 from cl_bench.cli.listing import list_
 from cl_bench.cli.predict import predict
 from cl_bench.cli.run import run
 from cl_bench.cli.show import show
+from cl_bench.cli.tune import tune
+from cl_bench.cli.variance import variance
 from cl_bench.cli.wandb import wandb
 from cl_bench.errors import UserError
 
@@ -58,9 +61,12 @@ def _options(
 
 
 app.command()(run)
+app.command()(tune)
 app.command()(compare)
+app.command()(frontier)
 app.command()(show)
 app.command()(predict)
+app.command()(variance)
 app.command()(crossvalidate)
 app.command("list")(list_)
 app.command()(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -27,19 +28,30 @@ def compare(
         str | None, typer.Option(help="Only runs of this protocol (the start of its id).")
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(help="Draw forgetting curves to this .svg or .png file.")
+        Path | None, typer.Option(help="Draw forgetting curves to this .svg, .png or .html file.")
+    ] = None,
+    power: Annotated[
+        float | None,
+        typer.Option(
+            metavar="D",
+            help="Also say how many seeds show a difference of D with 80 % power, and how small a "
+            "one those at hand do.",
+        ),
     ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Compare strategies: means with intervals, and paired differences with Holm's correction."""
     from cl_bench.metrics import lookup
     from cl_bench.report import curves, tables
+    from cl_bench.report.style import check_path
 
     metrics = metric or ["average_accuracy", "forgetting"]
     for name in metrics:
         lookup(name)
+    if power is not None and not 0 < power < math.inf:
+        raise UserError(f"--power {power:g}: give a difference above 0, such as 0.01")
     if picture is not None:
-        curves.check_path(picture)
+        check_path(picture)
     strategies = [name for text in strategy or [] for name in text.split(",") if name]
     runs = tables.select(out, strategies=strategies, benchmarks=benchmark or (), protocol=protocol)
     for warning in runs.warnings:
@@ -49,7 +61,7 @@ def compare(
     people = format is Format.TABLE
     found = {"results": tables.results(runs, people=people)}
     for name in metrics:
-        rows = tables.differences(runs, name, people=people)
+        rows = tables.differences(runs, name, people=people, power=power)
         found[f"paired differences in {name.replace('_', ' ')}"] = rows
     if runs.groups == runs.protocols:
         remark("nothing to pair: each protocol has one configuration")

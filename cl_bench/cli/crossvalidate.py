@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cl_bench.cli.output import Format, FormatOption, counted, emit, remark
+from cl_bench.cli.training import train
 from cl_bench.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def crossvalidate(
     Runs that have a record are not run again.
     """
     from cl_bench import crossvalidation
-    from cl_bench.execution import Work
+    from cl_bench.execution import Work, cores
     from cl_bench.results.store import RunStore
 
     if write is not None and write.suffix != ".md":
@@ -52,8 +53,13 @@ def crossvalidate(
     pairs, left_out = _chosen(pair)
     store = RunStore(out)
     store.check_writable()
-    plan, configs = _plan(pairs, seeds, quick, Work(out, data_dir=data_dir), workers)
-    failed = _train(plan, Work(out, data_dir=data_dir), workers)
+    work, workers = Work(out, data_dir=data_dir), workers or cores()
+    plan, configs = _plan(pairs, seeds, quick, work, workers)
+    for notice in plan.notices:
+        remark(notice)
+    runs = sum(len(stack.configs) for stack in plan.stacks)
+    remark(f"training {counted(runs, 'run')}, {counted(len(plan.stored), 'run')} there already")
+    failed = train(plan, work, workers)
     findings = []
     for each in pairs:
         records = [store.read(store.directory(c)) for c in configs[each.name] if store.exists(c)]
@@ -99,11 +105,10 @@ def _chosen(names: Sequence[str] | None) -> tuple[list[Pair], list[str]]:
 
 
 def _plan(
-    pairs: Sequence[Pair], seeds: int, quick: bool, work: Work, workers: int | None
+    pairs: Sequence[Pair], seeds: int, quick: bool, work: Work, workers: int
 ) -> tuple[Plan, dict[str, list[RunConfig]]]:
     """Return what is to be trained, and each pair's runs."""
     from cl_bench import benchmarks
-    from cl_bench.execution import cores
     from cl_bench.plan import make_plan, runs_of
     from cl_bench.results.store import RunStore
 
@@ -111,7 +116,7 @@ def _plan(
     plan = make_plan(
         list(protocols.values()),
         lambda config: benchmarks.get(config, data_dir=work.data_dir),
-        workers=workers or cores(),
+        workers=workers,
         is_stored=RunStore(work.out).exists,
     )
     configs = {
@@ -119,20 +124,3 @@ def _plan(
         for name, protocol in protocols.items()
     }
     return plan, configs
-
-
-def _train(plan: Plan, work: Work, workers: int | None) -> int:
-    """Train what has no record yet; return how many stacks failed."""
-    from cl_bench.execution import Interrupted, PlanProgress, cores, execute
-
-    for notice in plan.notices:
-        remark(notice)
-    runs = sum(len(stack.configs) for stack in plan.stacks)
-    remark(f"training {counted(runs, 'run')}, {counted(len(plan.stored), 'run')} there already")
-    try:
-        with PlanProgress(plan.stacks) as progress:
-            outcome = execute(plan.stacks, work, workers=workers or cores(), watcher=progress)
-    except Interrupted as stopped:
-        remark("stopped; the same command goes on from here")
-        raise typer.Exit(128 + stopped.signal_number) from None
-    return len(outcome.failures)

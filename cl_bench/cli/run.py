@@ -5,61 +5,49 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cl_bench.cli.output import Format, FormatOption, counted, emit_many, remark
-from cl_bench.errors import UserError
+from cl_bench.cli.training import (
+    BenchmarkOption,
+    ConfigOption,
+    DataDirOption,
+    Device,
+    DeviceOption,
+    DownloadOption,
+    ScenarioOption,
+    SetOption,
+    StrategyOption,
+    TasksOption,
+    WorkersOption,
+    plan_runs,
+    prepare,
+)
 from cl_bench.tracking.mode import Mode
 
 if TYPE_CHECKING:
     from cl_bench.config import RunConfig
     from cl_bench.execution import Outcome, Work
     from cl_bench.plan import Plan, Stack
-    from cl_bench.protocol import Protocol
     from cl_bench.tracking.sink import Sink
-
-
-class Device(StrEnum):
-    """Where a plan is trained."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 def run(
     context: typer.Context,
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option(help="Names or ./files.py, separated by commas; may be repeated."),
-    ] = None,
-    benchmark: Annotated[str | None, typer.Option(help="See `list benchmarks`.")] = None,
-    tasks: Annotated[int | None, typer.Option(help="Number of tasks.")] = None,
-    scenario: Annotated[str | None, typer.Option(help="task, domain or class.")] = None,
+    strategy: StrategyOption = None,
+    benchmark: BenchmarkOption = None,
+    tasks: TasksOption = None,
+    scenario: ScenarioOption = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds (default 5).")] = None,
-    config: Annotated[
-        str | None, typer.Option(help="A protocol: a name of `list configs` or a YAML file.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Such as training.epochs=2 or ewc.strength=[10,100] (a grid); may be repeated.",
-        ),
-    ] = None,
-    device: Annotated[Device, typer.Option(help="auto is cuda where there is one.")] = Device.AUTO,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes (default: one a core; 1 on cuda).", min=1)
-    ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder to search for data first.")] = None,
-    download: Annotated[
-        bool, typer.Option("--download/--no-download", help="Fetch data that are missing.")
-    ] = True,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    device: DeviceOption = Device.AUTO,
+    workers: WorkersOption = None,
+    data_dir: DataDirOption = None,
+    download: DownloadOption = True,
     out: Annotated[Path, typer.Option(help="Folder for the records.")] = Path("runs"),
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Seconds between checkpoints of a stack; 0 for none.", min=0)
@@ -91,15 +79,13 @@ def run(
         assignments=set_ or [],
     )
     mode = _mode(wandb)
-    if data_dir is not None and not data_dir.is_dir():
-        raise UserError(f"--data-dir {data_dir}: there is no such folder")
-    work, workers = _work(out, device, data_dir, workers)
+    work, workers = prepare(out, device, data_dir, workers)
     work = replace(
         work,
         checkpoint_seconds=checkpoint_seconds or None,
         checkpoint_steps=checkpoint_steps or None,
     )
-    plan = _plan(protocols, work, workers, download)
+    plan = plan_runs(protocols, work, workers, download)
     typed: tuple[str, ...] = context.obj or ("run",)
     outcome = _carry_out(plan, work, workers, mode, typed)
     _show(plan, out, format, picture, typed)
@@ -116,61 +102,6 @@ def _mode(text: str) -> Mode:
     if text not in names:
         raise unknown("W&B mode", text, names)
     return names[text]
-
-
-def _work(
-    out: Path, device: Device, data_dir: Path | None, workers: int | None
-) -> tuple[Work, int]:
-    """Return what all stacks share and the number of workers, having checked both."""
-    from cl_bench import registry
-    from cl_bench.engine import pick_device
-    from cl_bench.execution import Work, cores
-    from cl_bench.results.store import RunStore
-
-    chosen = pick_device(device.value).type
-    RunStore(out).check_writable()
-    work = Work(out, chosen, data_dir, tuple(registry.added_files()))
-    return work, workers or (1 if chosen == "cuda" else cores())
-
-
-def _device_memory(device: str) -> int | None:
-    """Return the free bytes of a CUDA device; None where the machine's own memory counts."""
-    if device != "cuda":
-        return None
-    import torch
-
-    return int(torch.cuda.mem_get_info()[0])
-
-
-def _plan(protocols: Sequence[Protocol], work: Work, workers: int, download: bool) -> Plan:
-    from cl_bench import benchmarks
-    from cl_bench.engine.checkpoint import unfinished
-    from cl_bench.plan import make_plan
-    from cl_bench.results.store import RunStore
-
-    plan = make_plan(
-        protocols,
-        lambda config: benchmarks.get(config, data_dir=work.data_dir, download=download),
-        workers=workers,
-        is_stored=RunStore(work.out).exists,
-        unfinished=unfinished(work.out),
-        memory=_device_memory(work.device),
-    )
-    for notice in plan.notices:
-        remark(notice)
-    stored, todo = len(plan.stored), len(plan.configs) - len(plan.stored)
-    if not todo:
-        remark(f"nothing to train: {counted(stored, 'run')} in {work.out} already")
-        return plan
-    stacks, busy = len(plan.stacks), min(workers, len(plan.stacks))
-    resumed = sum(len(stack.configs) for stack in plan.stacks if stack.checkpoint)
-    remark(
-        f"training {counted(todo, 'run')} in {counted(stacks, 'stack')} "
-        f"on {counted(busy, f'{work.device} worker')}"
-        + (f"; {resumed} resumed from a checkpoint" if resumed else "")
-        + (f"; {counted(stored, 'run')} in {work.out} already" if stored else "")
-    )
-    return plan
 
 
 def _carry_out(plan: Plan, work: Work, workers: int, mode: Mode, typed: Sequence[str]) -> Outcome:

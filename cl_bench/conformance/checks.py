@@ -35,13 +35,12 @@ from cl_bench.conformance.trainings import (
     same_bits,
     same_state,
     train,
-    tune_range,
 )
 from cl_bench.engine import count_steps
 from cl_bench.engine.tasks import PIXEL_SCALE
 from cl_bench.errors import UserError
 from cl_bench.plan import make_plan
-from cl_bench.strategy import ALL_NETWORKS, StrategySettings, free_settings
+from cl_bench.strategy import ALL_NETWORKS, StrategySettings, free_settings, tune_range
 
 Function = Callable[[Trainings], None]
 
@@ -123,13 +122,12 @@ def _declared_settings(settings: type[StrategySettings]) -> None:
         _need(plain, f"setting {name} = {value!r}: must be a number, a text or a bool")
         _need(allows(settings, {name: value}), f"setting {name}: default {value!r} is not allowed")
         _need(field.description, f"setting {name} does not say what it means")
-        ends = tune_range(settings, name)
-        if ends is None:
+        found = tune_range(settings, name)
+        if found is None:
             continue
-        _need(ends[0] < ends[1], f"setting {name}: tune range {ends} is empty")
-        extra = field.json_schema_extra
-        logarithmic = isinstance(extra, dict) and extra.get("log")
-        _need(ends[0] > 0 or not logarithmic, f"setting {name}: no logarithm of {ends[0]}")
+        ends = found.low, found.high
+        _need(found.low < found.high, f"setting {name}: tune range {ends} is empty")
+        _need(found.low > 0 or not found.log, f"setting {name}: no logarithm of {found.low}")
         for end in ends:
             _need(allows(settings, {name: end}), f"setting {name}: {end} of tune is not allowed")
 
@@ -328,7 +326,8 @@ def extremes(trainings: Trainings) -> None:
     settings, free = trainings.kind.Settings, free_settings(trainings.kind)
     labels, configs = [], []
     for name in settings.model_fields:
-        for end in tune_range(settings, name) or ():
+        declared = tune_range(settings, name)
+        for end in (declared.low, declared.high) if declared else ():
             value = end if settings.model_fields[name].annotation is float else int(end)
             if not allows(settings, {name: value}):
                 continue  # `declared` says so

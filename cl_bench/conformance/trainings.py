@@ -34,7 +34,7 @@ from cl_bench.engine.networks import build_network
 from cl_bench.engine.tasks import Streams
 from cl_bench.plan import runs_of
 from cl_bench.results.record import RunRecord
-from cl_bench.strategy import Strategy, free_settings
+from cl_bench.strategy import Strategy, free_settings, tune_range
 
 SHORT: dict[str, Any] = {
     "exploration_steps": 12,
@@ -352,13 +352,6 @@ def allows(settings: type[BaseModel], values: dict[str, Any]) -> bool:
     return True
 
 
-def tune_range(settings: type[BaseModel], name: str) -> tuple[float, float] | None:
-    """Return the range that a search draws a setting from; None where it draws none."""
-    extra = settings.model_fields[name].json_schema_extra
-    found: Any = extra.get("tune") if isinstance(extra, dict) else None
-    return None if found is None else (found[0], found[1])
-
-
 def same_state(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[str]:
     """Return the names of the tensors that differ, or that only one of two states has."""
     shared = a.keys() & b.keys()
@@ -378,7 +371,7 @@ def _between(kind: type[Strategy], name: str, share: float) -> Iterator[float]:
     default = float(kind.Settings.model_fields[name].default)
     found = tune_range(kind.Settings, name)
     if found is not None:
-        low, high = found
+        low, high = found.low, found.high
         yield low * (high / low) ** share if low > 0 else low + (high - low) * share
     yield default * (0.5 + share)
     yield share

@@ -79,7 +79,7 @@ class Learner:
         self.outputs = outputs
         self.device = device
         self.batch_size = configs[0].training.batch_size
-        self.initial = self._by_seed(network.initial)
+        self.initial = self._made_by([c.weights_seed for c in configs], network.initial)
         """The weights before any training, [R, D]."""
         self.theta = self.initial.clone()
         """The weights, [R, D]."""
@@ -225,10 +225,10 @@ class Learner:
                 generator = torch_generator(*names, seed, self.task, block)
                 return draw((many, *shape), generator=generator)
 
-            kept = self._draws[key] = (place, self._by_seed(drawn))
+            kept = self._draws[key] = (place, self._made_by(self.seeds, drawn))
         return kept[1][:, within]
 
-    def _by_seed(self, make: Callable[[int], Tensor]) -> Tensor:
-        """Return what each run's seed makes, [R, …]."""
-        made = {seed: make(seed) for seed in set(self.seeds)}
-        return torch.stack([made[seed] for seed in self.seeds]).to(self.device)
+    def _made_by(self, seeds: Sequence[int], make: Callable[[int], Tensor]) -> Tensor:
+        """Return what the seed of each run makes, [R, …]."""
+        made = {seed: make(seed) for seed in set(seeds)}
+        return torch.stack([made[seed] for seed in seeds]).to(self.device)

@@ -1,4 +1,4 @@
-"""A board on disk: built from records, and verified from its entries.
+"""A board on disk: built from records, added to, and verified from its entries.
 
 A board is a folder with `entries/`, one JSON file a configuration, and three files that are made
 from these alone. The same records give the same bytes, so whatever was changed by hand shows.
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cl_bench.errors import UserError
+from cl_bench.errors import UserError, unknown
 from cl_bench.leaderboard import pages
+from cl_bench.leaderboard.budget import read_budget
 from cl_bench.leaderboard.entries import (
     Entry,
     checksum,
@@ -22,8 +23,9 @@ from cl_bench.leaderboard.entries import (
     problem_of,
     problem_together,
 )
-from cl_bench.leaderboard.records import make_entries
+from cl_bench.leaderboard.records import make_entries, read_board
 from cl_bench.leaderboard.standings import Rows, standings
+from cl_bench.leaderboard.streams import problem_of_streams
 
 ENTRIES = "entries"
 _SHOWN = 60
@@ -32,13 +34,13 @@ _SHOWN = 60
 
 @dataclass(frozen=True)
 class Built:
-    """What `build` made."""
+    """What `build`, `add` or `rebuild` made."""
 
     folder: Path
     rows: Rows
     """A row for each entry, best first."""
     removed: tuple[str, ...]
-    """Entries that were there before and have no records now."""
+    """Entries that were there before and are not now."""
     warnings: tuple[str, ...]
     """One line for each record that was left out although it may belong to the board."""
 
@@ -48,9 +50,13 @@ class Check:
     """One thing that `verify` looked at."""
 
     subject: str
-    """A file of the board, or "all entries"."""
+    """A file of the board, "all entries", "task streams", or a run that was made again."""
     problem: str | None
     """What is wrong with it; None where nothing is."""
+    note: str = ""
+    """How it was checked, where there is more than one way."""
+    skipped: bool = False
+    """Whether it could not be checked here; the note says why."""
 
 
 def build(config: str, out: Path, to: Path, tuning_note: str | None = None) -> Built:
@@ -66,37 +72,136 @@ def build(config: str, out: Path, to: Path, tuning_note: str | None = None) -> B
         UserError: the config is wrong, no record is of its protocol, records of it disagree on
             data or task streams, or the target cannot be written.
     """
-    note = (tuning_note or "").strip() or None
-    entries, warnings = make_entries(config, out, note)
+    entries, warnings = make_entries(config, out, _note(tuning_note))
     if not entries:
         raise UserError(f"no record of {config} in {out} can be used: {warnings[0]}")
+    return _make(to / entries[0].board.name, entries, warnings)
+
+
+def add(
+    config: str,
+    out: Path,
+    to: Path,
+    strategies: Sequence[str],
+    tuning_note: str | None = None,
+    tuning: Path | None = None,
+) -> Built:
+    """Put the entries of some strategies on a board, in place of those it has of them.
+
+    The entries of other strategies stay as they are. Where there is no board yet, one is made.
+
+    Args:
+        config: the protocol: a name in `configs/` or the path of a YAML file.
+        out: the folder of the runs.
+        to: the folder of the boards; this one is `to/<config>`.
+        strategies: names of the strategies whose records are taken.
+        tuning_note: how the settings were chosen, for people.
+        tuning: the file of the search that chose them (`budget.read_budget`).
+
+    Raises:
+        UserError: as `build`, or the board there is damaged, a strategy has no records, or the
+            new entries disagree with the board's on protocol, data or task streams.
+    """
+    folder = to / read_board(config)[0].name
+    kept = read_entries(folder) if folder.exists() else []
+    made, warnings = make_entries(config, out, _note(tuning_note))
+    known = {entry.strategy for entry in made}
+    for name in strategies:
+        if name not in known:
+            raise unknown(f"strategy of {config} in {out}", name, known)
+    chosen = [entry for entry in made if entry.strategy in strategies]
+    if tuning is not None:
+        chosen = _with_budget(chosen, tuning)
+    kept = [entry for entry in kept if entry.strategy not in strategies]
+    return _make(folder, [*kept, *chosen], warnings)
+
+
+def rebuild(folder: Path) -> Built:
+    """Make a board's tables again from its entries, which must be those that it was built with.
+
+    Raises:
+        UserError: there is no board in this folder, or an entry is not as it was built.
+    """
+    return _make(folder, read_entries(folder), ())
+
+
+def read_entries(folder: Path) -> list[Entry]:
+    """Return the entries of a board.
+
+    Raises:
+        UserError: there is no board in this folder, or an entry is not as it was built.
+    """
+    entries, checks = _check_entries(folder)
+    for check in checks:
+        if check.problem:
+            raise UserError(f"{folder} is damaged: {check.subject}: {check.problem}")
+    return entries
+
+
+def verify(folder: Path, data_dir: Path | None = None) -> list[Check]:
+    """Return what was checked of a board and what is wrong, one check a file.
+
+    Every entry's checksum, ids and matrices are checked, its data and task streams made again
+    where the data are at hand, then all tables are made again and compared to the byte. It shows
+    what was changed since the board was built; whether the runs themselves give these accuracies
+    only running them again can tell (`leaderboard.rerun`).
+
+    Raises:
+        UserError: there is no board in this folder.
+    """
+    entries, checks = _check_entries(folder)
+    files = sum(check.subject.startswith(f"{ENTRIES}/") for check in checks)
+    usable = checks[-1].problem is None and len(entries) == files
+    if usable:
+        problem, note = problem_of_streams(entries, data_dir)
+        skipped = note.startswith("not checked")
+        checks.append(Check("task streams", problem, note, skipped))
+    made = pages.render(entries, standings(entries)) if usable else {}
+    for name in ("README.md", "table.csv", "table.json"):
+        problem = _difference(folder / name, made[name]) if made else "an entry cannot be used"
+        checks.append(Check(name, problem))
+    return checks
+
+
+def _make(folder: Path, entries: Sequence[Entry], warnings: Sequence[str]) -> Built:
+    """Write the board of these entries."""
+    entries = sorted(entries, key=lambda entry: (entry.strategy, entry.group_id))
     problem = problem_together(entries)
     if problem:
         raise UserError(f"these records cannot stand on one board: {problem}")
     files = {f"{ENTRIES}/{entry.file_name}": entry_bytes(entry) for entry in entries}
-    folder = to / entries[0].board.name
     found = standings(entries)
     removed = _write(folder, files | pages.render(entries, found))
     return Built(folder, found.rows, tuple(removed), tuple(warnings))
 
 
-def verify(folder: Path) -> list[Check]:
-    """Return what was checked of a board and what is wrong, one check a file.
+def _note(text: str | None) -> str | None:
+    return (text or "").strip() or None
 
-    Every entry's checksum, ids and matrices are checked, then all tables are made again and
-    compared to the byte. It shows what was changed since the board was built; whether the runs
-    themselves give these accuracies only running them again can tell.
 
-    Raises:
-        UserError: there is no board in this folder.
-    """
+def _with_budget(entries: Sequence[Entry], file: Path) -> list[Entry]:
+    """Return entries of which those that the search of a file chose have its budget."""
+    budget, group_id = read_budget(file)
+    ids = {entry.group_id for entry in entries}
+    if group_id is not None and group_id not in ids:
+        raise UserError(
+            f"--tuning {file}: it chose configuration {group_id}, of which there are no records; "
+            f"the records are of {', '.join(sorted(ids))}"
+        )
+    return [
+        entry.model_copy(update={"budget": budget}) if group_id in (None, entry.group_id) else entry
+        for entry in entries
+    ]
+
+
+def _check_entries(folder: Path) -> tuple[list[Entry], list[Check]]:
+    """Return the entries that can be used, and a check of each file and of all together."""
     if not (folder / ENTRIES).is_dir():
         raise UserError(f"{folder} is not a leaderboard: it has no folder {ENTRIES}")
     listed = _listed(folder)
     entries: list[Entry] = []
     checks = []
-    paths = sorted((folder / ENTRIES).iterdir())
-    for path in paths:
+    for path in sorted((folder / ENTRIES).iterdir()):
         name = f"{ENTRIES}/{path.name}"
         entry, problem = _check_entry(path, listed.pop(name, None))
         checks.append(Check(name, problem))
@@ -104,13 +209,7 @@ def verify(folder: Path) -> list[Check]:
             entries.append(entry)
     checks += [Check(name, "it is missing") for name in listed]
     together = problem_together(entries) if entries else "there is none that can be read"
-    checks.append(Check("all entries", together))
-    usable = together is None and len(entries) == len(paths)
-    made = pages.render(entries, standings(entries)) if usable else {}
-    for name in ("README.md", "table.csv", "table.json"):
-        problem = _difference(folder / name, made[name]) if made else "an entry cannot be used"
-        checks.append(Check(name, problem))
-    return checks
+    return entries, [*checks, Check("all entries", together)]
 
 
 def _check_entry(path: Path, listed: str | None) -> tuple[Entry | None, str | None]:

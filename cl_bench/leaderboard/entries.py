@@ -16,7 +16,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, ValidationError
 
-from cl_bench.config import Number, RunConfig, Section
+from cl_bench.config import FIRST_TUNING_SEED, Number, RunConfig, Section
+from cl_bench.leaderboard.budget import TuningBudget
 from cl_bench.metrics.evaluations import Array
 
 ENTRY_VERSION = 1
@@ -73,6 +74,8 @@ class Entry(Section):
     """The strategy's settings that differ from its defaults."""
     tuning: str | None
     """How the settings were chosen; None where nobody said."""
+    budget: TuningBudget | None = Field(default=None, exclude_if=lambda value: value is None)
+    """What choosing them cost; None where nobody said."""
     runs: tuple[SeedRun, ...]
 
     @property
@@ -151,13 +154,19 @@ def checksum(data: bytes) -> str:
 def problem_of(entry: Entry) -> str | None:
     """Return what is inconsistent within an entry, or None.
 
-    The ids must be those of its own configuration, and the accuracies a whole matrix.
+    The ids must be those of its own configuration, the accuracies a whole matrix, and no seed one
+    of those that settings are chosen with.
     """
     if entry.schema_version != ENTRY_VERSION:
         return f"schema version {entry.schema_version}; this cl_bench reads {ENTRY_VERSION}"
     seeds = [run.seed for run in entry.runs]
     if not seeds or seeds != sorted(set(seeds)):
         return "its seeds are not in order, or one is there twice"
+    if seeds[-1] >= FIRST_TUNING_SEED:
+        return (
+            f"seed {seeds[-1]} is one for choosing settings (from {FIRST_TUNING_SEED} on), "
+            "not for results"
+        )
     for run in entry.runs:
         try:
             config = entry.run_config(run.seed)
@@ -197,9 +206,16 @@ def problem_together(entries: Iterable[Entry]) -> str | None:
             return f"{entry.file_name} is of another board or protocol than {first.file_name}"
         for run in entry.runs:
             if run.data != data:
-                return f"{entry.file_name}, seed {run.seed}: other data than {first.file_name}"
-            if streams.setdefault(run.seed, run.stream_id) != run.stream_id:
-                return f"{entry.file_name}, seed {run.seed}: another task stream than the others"
+                return (
+                    f"{entry.file_name}, seed {run.seed}: other data than {first.file_name} "
+                    f"({_in_words(run.data)}, not {_in_words(data)})"
+                )
+            stream = streams.setdefault(run.seed, run.stream_id)
+            if stream != run.stream_id:
+                return (
+                    f"{entry.file_name}, seed {run.seed}: another task stream than the others "
+                    f"({run.stream_id}, not {stream})"
+                )
     return None
 
 
@@ -212,6 +228,10 @@ def dump(content: Any, indent: str = "") -> str:
     if isinstance(content, list) and any(isinstance(item, (list, dict)) for item in content):
         return "[\n" + ",\n".join(inner + dump(v, inner) for v in content) + f"\n{indent}]"
     return json.dumps(content, ensure_ascii=False, allow_nan=False)
+
+
+def _in_words(data: dict[str, Any]) -> str:
+    return " ".join(map(str, data.values()))
 
 
 def _matrix_problem(run: SeedRun, tasks: int | None) -> str | None:

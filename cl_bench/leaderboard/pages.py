@@ -9,24 +9,29 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cl_bench.leaderboard.entries import Entry, dump, labels, setting_text
+from cl_bench.leaderboard.budget import TuningBudget
+from cl_bench.leaderboard.commands import commands
+from cl_bench.leaderboard.entries import Entry, dump, labels
 from cl_bench.leaderboard.standings import BASELINE, FIGURES, Rows, Standings
 from cl_bench.metrics import METRICS, REFERENCE_STRATEGY
 from cl_bench.report.tables import interval_text
 
-TABLE_VERSION = 1
+TABLE_VERSION = 2
 DIGITS = 6
 
 _RANKS = (
     "An entry ranks below another only where the difference between them is shown: paired by seed, "
     "the 95 % bootstrap interval of the difference leaves out 0 and the t-test holds after Holm's "
-    "correction over all pairs of the board. The rank is 1 + the number of entries shown to be "
-    "better; `=` marks ties, entries that share a rank. Intervals are 95 % BCa bootstrap intervals "
-    "of the mean over seeds. `table.json` holds every pair."
+    "correction over all pairs of the board. A rank is a range, such as 3–5: from 1 + the number "
+    "of entries shown to be better to the number of ranked entries less those shown to be worse. "
+    "Entries that share places are tied; their order in the table is that of their means. "
+    "Intervals are 95 % BCa bootstrap intervals of the mean over seeds; at five seeds such an "
+    "interval holds the true mean of normal values in 85 of 100 cases, and ranks do not rest on it "
+    "alone. `table.json` holds every pair: mean and median difference, both intervals, the "
+    "probability of improvement and the p-values."
 )
 _COSTS = (
     "Bytes kept are what the strategy carries from task to task beyond the network, for one run. "
@@ -71,11 +76,14 @@ def _rounded(key: str, value: float) -> float:
 
 def people_rows(rows: Rows) -> Rows:
     """Return a board's rows as text that is short enough to read."""
-    return [_people_row(row) for row in rows]
+    tuned = any(row["budget"] for row in rows)
+    return [_people_row(row, tuned) for row in rows]
 
 
-def _people_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    rank = "not ranked" if row["rank"] is None else f"{'=' if row['tied'] else ''}{row['rank']}"
+def _people_row(row: Mapping[str, Any], tuned: bool) -> dict[str, Any]:
+    rank = "not ranked" if row["rank"] is None else f"{row['rank']}"
+    if row["tied"]:
+        rank += f"–{row['rank_last']}"
     short: dict[str, Any] = {"rank": rank, "strategy": row["label"], "seeds": row["seeds"]}
     for metric in FIGURES[:2]:
         sides = (row[metric], row[f"{metric}_low"], row[f"{metric}_high"])
@@ -87,6 +95,8 @@ def _people_row(row: Mapping[str, Any]) -> dict[str, Any]:
     short["gradient passes"] = passes if times is None else f"{times:.2f} times {BASELINE}"
     seconds = [_number(row[key], ".1f") for key in ("train_seconds", "consolidate_seconds")]
     short["seconds"] = " + ".join(text for text in seconds if text)
+    if tuned:
+        short["tuned"] = str(TuningBudget(**row["budget"])) if row["budget"] else ""
     return short
 
 
@@ -126,7 +136,7 @@ def _readme(entries: Sequence[Entry], found: Standings) -> str:
         "## How the settings were chosen",
         *_tuning(ordered),
         "## How to make it again",
-        "```\n" + "\n".join(_commands(ordered)) + "\n```",
+        "```\n" + "\n".join(commands(ordered)) + "\n```",
         "## Where the numbers come from",
         _markdown(_origins(ordered)),
     ]
@@ -186,7 +196,8 @@ def protocol_in_words(entry: Entry) -> list[str]:
         + (f", {100 * held:g} % of the training data held out" if held else "")
         + f" ({data}).",
         f"Network: {config.network.name}"
-        + (f", hidden layers of {hidden}." if config.network.name == "mlp" else "."),
+        + (f", hidden layers of {hidden}" if config.network.name == "mlp" else "")
+        + (f", all weights from seed {config.init_seed}." if config.init_seed is not None else "."),
         f"Training: {length}, {training.batch_size} images a minibatch"
         + (
             f", loss over {'all outputs' if training.outputs == 'all' else 'the outputs seen'}."
@@ -204,45 +215,25 @@ def protocol_in_words(entry: Entry) -> list[str]:
 
 
 def _tuning(entries: Sequence[Entry]) -> list[str]:
-    """Return the notes on tuning: one where all entries share it, else each with its entries."""
-    notes: dict[str | None, list[str]] = {}
+    """Return the accounts of tuning: one where all entries share it, else each with its entries."""
     label = labels(entries)
+    accounts: dict[str, list[str]] = {}
     for entry in entries:
-        notes.setdefault(entry.tuning, []).append(label[entry.group_id])
-    none = "No account was given."
-    if len(notes) == 1:
-        return [entries[0].tuning or none]
-    return [f"{', '.join(names)}: {note or none}" for note, names in notes.items()]
+        accounts.setdefault(_account(entry), []).append(label[entry.group_id])
+    if len(accounts) == 1:
+        return list(accounts)
+    return [f"{', '.join(names)}: {account}" for account, names in accounts.items()]
 
 
-def _commands(entries: Sequence[Entry]) -> list[str]:
-    """Return the commands that make the records, the board, and verify it."""
-    board = entries[0].board
-    config = board.config if board.config == board.name else f"./{board.config}"
-    build = ["leaderboard", "build", "--config", config]
-    notes = {entry.tuning for entry in entries} - {None}
-    if len(notes) == 1:
-        build += ["--tuning-note", *(note for note in notes if note)]
-    commands = [
-        *(_run_command(entry, config) for entry in entries),
-        build,
-        ["leaderboard", "verify", f"leaderboards/{board.name}"],
-    ]
-    return [f"python -m cl_bench {shlex.join(command)}" for command in commands]
-
-
-def _run_command(entry: Entry, config: str) -> list[str]:
-    name = entry.strategy
-    outside = entry.config["strategy"].get("code") is not None
-    path = f"./{name.replace('-', '_')}.py" if outside else name
-    seeds = [run.seed for run in entry.runs]
-    command = ["run", "--config", config, "--strategy", path, "--seeds"]
-    command.append(str(seeds[-1] - seeds[0] + 1))
-    if seeds[0]:
-        command += ["--set", f"first_seed={seeds[0]}"]
-    for key, value in entry.changed.items():
-        command += ["--set", f"{name}.{key}={setting_text(value)}"]
-    return command
+def _account(entry: Entry) -> str:
+    """Return how an entry's settings were chosen, and what that cost."""
+    budget, spent = entry.budget, ""
+    if budget:
+        spent = (
+            f"Tuned: {budget}, the best {budget.metric} by {budget.method} "
+            f"(SHA-256 of the search {budget.sha256[:12]}…)."
+        )
+    return " ".join(text for text in (entry.tuning, spent) if text) or "No account was given."
 
 
 def _origins(entries: Sequence[Entry]) -> Rows:

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 from cl_bench import benchmarks, protocol, registry
-from cl_bench.config import Number, Protocol, RunConfig, StrategyConfig
+from cl_bench.config import (
+    FIRST_TUNING_SEED,
+    Number,
+    Protocol,
+    RunConfig,
+    StrategyConfig,
+)
 from cl_bench.errors import UserError
 from cl_bench.leaderboard.entries import Board, Entry, SeedRun, problem_of
 from cl_bench.metrics import matrix
@@ -50,6 +56,7 @@ def read_board(config: str) -> tuple[Board, RunConfig]:
         evaluation=found.evaluation,
         strategy=StrategyConfig(name="any"),
         seed=0,
+        init_seed=found.init_seed,
     )
     return board, run
 
@@ -61,6 +68,8 @@ def make_entries(
 
     Every file of a record that is taken is checked against its checksum first. Records of other
     protocols are passed over: a run on the 5,000-image stand-in is of another benchmark.
+
+    Runs at tuning seeds are left out, with a warning.
 
     Args:
         config: name in `configs/` or path of a YAML file.
@@ -85,6 +94,9 @@ def make_entries(
         dataset = str(run.content["data"].get("name"))
         if not run.config.benchmark.name.endswith(f"-{dataset}"):
             warnings.append(f"skipped: {run.path} was trained on other data ({dataset})")
+            continue
+        if run.config.seed >= FIRST_TUNING_SEED:
+            warnings.append(f"skipped: {run.path}: its seed is one for choosing settings")
             continue
         try:
             run.verify()
@@ -118,11 +130,12 @@ def _entry(board: Board, runs: Sequence[StoredRun], tuning: str | None) -> Entry
         config=config.model_dump(mode="json", exclude={"seed"}),
         changed=_changed(config.strategy),
         tuning=tuning,
-        runs=tuple(_seed_run(run) for run in runs),
+        runs=tuple(seed_run(run) for run in runs),
     )
 
 
-def _seed_run(run: StoredRun) -> SeedRun:
+def seed_run(run: StoredRun) -> SeedRun:
+    """Return a stored run as an entry holds it."""
     content = run.content
     after, initial = matrix(run.table("accuracy"))
     rows = np.vstack([initial, after])
@@ -162,12 +175,14 @@ def _protocols_in(runs: Sequence[StoredRun], wanted: RunConfig) -> str:
     texts = []
     for protocol_id, config in sorted(examples.items()):
         mine = _flat(config)
-        apart = [f"{key}={mine[key]}" for key in mine if mine[key] != target[key]]
+        either = dict.fromkeys([*mine, *target])  # what is not set may be left out of one
+        apart = [f"{k}={mine.get(k)}" for k in either if mine.get(k) != target.get(k)]
         texts.append(f"{protocol_id[:8]} ({counts[protocol_id]} runs: {', '.join(apart)})")
     rest = len(texts) - _MOST_NAMED
     return "; ".join(texts[:_MOST_NAMED]) + (f"; and {rest} more" if rest > 0 else "")
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:
-    sections = config.model_dump(mode="json", exclude={"seed", "strategy"})
-    return {f"{name}.{key}": v for name, part in sections.items() for key, v in part.items()}
+    sections = config.model_dump(mode="json", exclude={"seed", "init_seed", "strategy"})
+    flat = {f"{name}.{key}": v for name, part in sections.items() for key, v in part.items()}
+    return {**flat, "init_seed": config.init_seed}

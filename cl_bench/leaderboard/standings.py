@@ -1,7 +1,7 @@
 """Who stands where: every figure computed anew from the entries' matrices, ranks by confidence.
 
-An entry ranks below another only where the difference is shown (`statistics.compare`, paired by
-seed); entries that nothing tells apart tie.
+A rank is a range: all places that the shown differences (`statistics.compare`, paired by seed)
+leave an entry. Entries that nothing tells apart share places, and so tie.
 """
 
 from __future__ import annotations
@@ -40,33 +40,34 @@ class Standings:
 def standings(entries: Sequence[Entry]) -> Standings:
     """Return the figures and ranks of a board's entries.
 
-    The rank is 1 + the number of entries shown to be better; an entry of fewer than
-    `statistics.MIN_SEEDS` seeds has none and takes no part in the correction for the number of
-    pairs.
+    An entry's places are from 1 + the number of entries shown to be better to the number of ranked
+    entries less those shown to be worse. An entry of fewer than `statistics.MIN_SEEDS` seeds has
+    none and takes no part in the correction for the number of pairs.
     """
     from cl_bench.metrics.statistics import A_HIGHER, B_HIGHER, MIN_SEEDS, compare, summarise
 
     frame = _frame(entries)
     ranked = {entry.group_id for entry in entries if len(entry.runs) >= MIN_SEEDS}
     pairs = compare(frame[frame["group_id"].isin(ranked)], FIGURES[0]) if ranked else []
-    beaten: Counter[str] = Counter()
+    better, worse = Counter[str](), Counter[str]()
     for pair in pairs:
-        if pair["verdict"] == A_HIGHER:
-            beaten[pair["b_group_id"]] += 1
-        elif pair["verdict"] == B_HIGHER:
-            beaten[pair["a_group_id"]] += 1
-    ranks = {group_id: 1 + beaten[group_id] for group_id in ranked}
-    shared = Counter(ranks.values())
+        if pair["verdict"] in (A_HIGHER, B_HIGHER):
+            a, b = pair["a_group_id"], pair["b_group_id"]
+            winner, loser = (a, b) if pair["verdict"] == A_HIGHER else (b, a)
+            better[loser] += 1
+            worse[winner] += 1
     summaries = {
         metric: {row["group_id"]: row for row in summarise(frame, metric)} for metric in FIGURES
     }
     baseline, label = _baseline(entries), labels(entries)
     rows = []
     for entry in entries:
-        rank = ranks.get(entry.group_id)
+        first, last = 1 + better[entry.group_id], len(ranked) - worse[entry.group_id]
+        is_ranked = entry.group_id in ranked
         row: dict[str, Any] = {
-            "rank": rank,
-            "tied": rank is not None and shared[rank] > 1,
+            "rank": first if is_ranked else None,
+            "rank_last": last if is_ranked else None,
+            "tied": is_ranked and last > first,
             "label": label[entry.group_id],
             "strategy": entry.strategy,
             "changed": dict(entry.changed),
@@ -75,9 +76,10 @@ def standings(entries: Sequence[Entry]) -> Standings:
         for metric in FIGURES:
             found = summaries[metric][entry.group_id]
             row[metric] = found["mean"]
-            row |= {f"{metric}_{side}": found[side] for side in ("low", "high")}
+            row |= {f"{metric}_{side}": found[side] for side in ("low", "high", "median")}
         row |= _costs(entry, baseline)
         row |= {
+            "budget": entry.budget.model_dump() if entry.budget else None,
             "group_id": entry.group_id,
             "file": f"entries/{entry.file_name}",
             "sha256": checksum(entry_bytes(entry)),
@@ -88,7 +90,8 @@ def standings(entries: Sequence[Entry]) -> Standings:
 
 
 def _place(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["rank"] is None, row["rank"], -row[FIGURES[0]], row["group_id"]
+    places = row["rank"], row["rank_last"]
+    return row["rank"] is None, places, -row[FIGURES[0]], row["group_id"]
 
 
 def _frame(entries: Sequence[Entry]) -> pd.DataFrame:

@@ -10,30 +10,18 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cl_bench.errors import UserError
+from cl_bench.report.style import STYLE, check_path, heading, look, save
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ENDINGS = (".svg", ".png")
-# Okabe & Ito's palette, which the colour-blind can tell apart; yellow is left out for its paleness.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "osD^vPX"
 COLUMNS = 3
 MOST_PANELS = 8
 """Strategies with a panel of their own; the first panel holds them all."""
 
 
-def check_path(path: Path) -> None:
-    """Raise a `UserError` where no picture can be written to this path."""
-    if path.suffix.lower() not in ENDINGS:
-        raise UserError(f"{path}: a picture ends in {' or '.join(ENDINGS)}")
-    if not path.parent.is_dir():
-        raise UserError(f"{path}: there is no folder {path.parent}")
-
-
 def draw(accuracy: pd.DataFrame, path: Path) -> None:
-    """Draw the forgetting curves of runs of one protocol as SVG or PNG, by the file's ending.
+    """Draw the forgetting curves of runs of one protocol as SVG, PNG or HTML, by the file's ending.
 
     Args:
         accuracy: `cl_bench.load(out)`, or rows of it.
@@ -52,18 +40,7 @@ def draw(accuracy: pd.DataFrame, path: Path) -> None:
     columns = min(COLUMNS, len(panels) + 1)
     rows = math.ceil((len(panels) + 1) / columns)
     tasks = int(seen["task"].max()) + 1
-    style: Any = {
-        "axes.spines.right": False,
-        "axes.spines.top": False,
-        "axes.titlesize": 11,
-        "axes.titlelocation": "left",
-        "axes.grid": True,
-        "grid.alpha": 0.25,
-        "font.size": 9,
-        "svg.hashsalt": "cl_bench",
-        "svg.fonttype": "none",
-    }
-    with mpl.rc_context(style):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
         grid: Any = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         axes = list(grid.flat)
@@ -80,19 +57,8 @@ def draw(accuracy: pd.DataFrame, path: Path) -> None:
             axis.set_xlabel("tasks seen")
             if number % columns == 0:
                 axis.set_ylabel("accuracy")
-        first = seen.iloc[0]
-        seeds = seen.groupby("label")["seed"].nunique()
-        count = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()}-{seeds.max()}"
-        figure.suptitle(
-            f"{first['benchmark']}, {tasks} tasks, {first['scenario']} scenario, {count} seeds",
-            x=0.01,
-            ha="left",
-            fontsize=11,
-        )
-        try:
-            figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else {})
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+        figure.suptitle(heading(seen), x=0.01, ha="left", fontsize=11)
+        save(figure, path)
 
 
 def _best_first(seen: pd.DataFrame) -> list[str]:
@@ -110,17 +76,16 @@ def _average_panel(axis: Any, seen: pd.DataFrame, labels: list[str]) -> None:
         steps = sorted(set(mine["after_task"]))
         intervals = [mean_interval(by_run.loc[step].to_numpy()) for step in steps]
         x = [step + 1 for step in steps]
-        colour = COLOURS[number % len(COLOURS)]
+        style = look(number)
         axis.plot(
             x,
             [interval.mean for interval in intervals],
-            color=colour,
-            marker=MARKERS[number % len(MARKERS)],
+            **style,
             markersize=4,
             label=label,
         )
         low, high = ([getattr(i, side) for i in intervals] for side in ("low", "high"))
-        axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+        axis.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
     axis.set_title("average over tasks seen (band: 95 % interval)")
     axis.legend(loc="best", frameon=False, fontsize=8)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cl_bench.landscape import summary
-from cl_bench.report.curves import COLOURS
+from cl_bench.report.style import COLOURS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,6 +7,7 @@ same as text that is short enough to read.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,16 +132,29 @@ def results(runs: Runs, *, people: bool = False) -> Rows:
                 row[metric.replace("_", " ")] = text
             else:
                 row[metric] = figure["mean"]
-                row |= {f"{metric}_{side}": figure[side] for side in ("low", "high")}
+                row |= {f"{metric}_{side}": figure[side] for side in ("low", "high", "median")}
         found.append(row)
     return found
 
 
-def differences(runs: Runs, metric: str, *, people: bool = False) -> Rows:
-    """Return a row for each pair of configurations of one protocol, paired by seed."""
+def differences(
+    runs: Runs, metric: str, *, people: bool = False, power: float | None = None
+) -> Rows:
+    """Return a row for each pair of configurations of one protocol, paired by seed.
+
+    Args:
+        runs: the runs to compare.
+        metric: a metric's name.
+        people: give text that is short enough to read.
+        power: also say how many seeds show a true difference of this size with 80 % power, and
+            which one the seeds at hand show; each for one test alone (`seeds_needed`,
+            `detectable`) and as strictly as Holm's correction ever is (`…_holm`).
+    """
     from cl_bench.metrics.statistics import compare
 
     rows = compare(runs.metrics, metric)
+    if power is not None:
+        rows = [row | _powers(row, power, rows) for row in rows]
     if not people:
         return rows
     found: Rows = []
@@ -150,9 +164,30 @@ def differences(runs: Runs, metric: str, *, people: bool = False) -> Rows:
             short["protocol"] = row["protocol_id"][:8]
         short["seeds"] = row["seeds"]
         short["A less B"] = interval_text(row["difference"], row["low"], row["high"], sign="+")
+        short["median"] = interval_text(row["median"], None, None, sign="+")
+        sides = (row["improvement"], row["improvement_low"], row["improvement_high"])
+        short["P(A better)"] = interval_text(*sides, digits=2)
         short["p (Holm)"] = row["p_holm"]
         short["better"] = row["better"] or row["verdict"]
+        if power is not None:
+            short["detectable"] = interval_text(row["detectable_holm"], None, None)
+            short[f"seeds for {power:g}"] = row["seeds_needed_holm"]
         found.append(short)
+    return found
+
+
+def _powers(row: dict[str, Any], difference: float, rows: Rows) -> dict[str, Any]:
+    """Return what a pair's seeds can show, and how many seeds show a difference."""
+    from cl_bench.metrics.power import ALPHA, detectable, seeds_needed
+
+    if row["deviation"] is None:
+        return dict.fromkeys(("detectable", "seeds_needed", "detectable_holm", "seeds_needed_holm"))
+    pairs = sum(other["protocol_id"] == row["protocol_id"] for other in rows)
+    found: dict[str, Any] = {}
+    for suffix, alpha in (("", ALPHA), ("_holm", ALPHA / pairs)):
+        smallest = detectable(row["deviation"], row["seeds"], alpha)
+        found[f"detectable{suffix}"] = None if math.isnan(smallest) else smallest
+        found[f"seeds_needed{suffix}"] = seeds_needed(difference, row["deviation"], alpha)
     return found
 
 
@@ -194,7 +229,7 @@ def figures(runs: Runs, *, people: bool = False) -> Rows:
             row["mean"] = interval_text(summary["mean"], summary["low"], summary["high"])
             row["definition"] = metric.definition
         else:
-            row |= {key: summary[key] for key in ("mean", "low", "high", "seeds")}
+            row |= {key: summary[key] for key in ("mean", "low", "high", "median", "seeds")}
         found.append(row)
     return found
 
@@ -231,14 +266,15 @@ def provenance(out: Path, run_id: str) -> Rows:
 
 
 def interval_text(
-    mean: float | None, low: float | None, high: float | None, *, sign: str = ""
+    mean: float | None, low: float | None, high: float | None, *, sign: str = "", digits: int = 4
 ) -> str:
-    """Return a mean with its interval in four digits: `0.9462 [0.9458, 0.9466]`."""
+    """Return a figure with its interval: `0.9462 [0.9458, 0.9466]`."""
     if mean is None:
         return ""
+    form = f"{sign}.{digits}f"
     if low is None or high is None:
-        return f"{mean:{sign}.4f}"
-    return f"{mean:{sign}.4f} [{low:{sign}.4f}, {high:{sign}.4f}]"
+        return f"{mean:{form}}"
+    return f"{mean:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def find_runs(out: Path, name: str) -> Runs:

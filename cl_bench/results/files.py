@@ -6,6 +6,7 @@ Each table's types are written here, so that a file means the same whatever wrot
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,11 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
 }
 """The tables of a record: columns, in order, and their types."""
+
+
+def safe_name(name: str) -> str:
+    """Return a name as a part of a file's name on any system."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".")[:80] or "_"
 
 
 def damaged(path: Path, reason: str) -> UserError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -98,11 +98,22 @@ def labels(runs: Iterable[StoredRun]) -> dict[str, str]:
         groups[strategy.name][run.content["group_id"]] = settings
     result = {}
     for strategy_name, members in groups.items():
-        differing = _differing(list(members.values()))
+        shown = differing(list(members.values()))
         for group_id, settings in members.items():
-            shown = [f"{key}={_short(settings[key])}" for key in differing if key in settings]
-            result[group_id] = f"{strategy_name} ({', '.join(shown)})" if shown else strategy_name
+            result[group_id] = named(strategy_name, settings, shown)
     return result
+
+
+def differing(members: Sequence[Mapping[str, Number]]) -> list[str]:
+    """Return the names of the settings in which a strategy's configurations differ."""
+    keys = dict.fromkeys(key for settings in members for key in settings)
+    return [key for key in keys if len({repr(settings.get(key)) for settings in members}) > 1]
+
+
+def named(strategy: str, settings: Mapping[str, Number], shown: Iterable[str]) -> str:
+    """Return a strategy's name with those of its settings that are to be shown."""
+    texts = [f"{key}={_short(settings[key])}" for key in shown if key in settings]
+    return f"{strategy} ({', '.join(texts)})" if texts else strategy
 
 
 def _readable(
@@ -117,11 +128,6 @@ def _readable(
         except UserError as error:
             problems.append(f"skipped: {error}")
     return kept, parts
-
-
-def _differing(members: list[dict[str, Number]]) -> list[str]:
-    keys = dict.fromkeys(key for settings in members for key in settings)
-    return [key for key in keys if len({repr(settings.get(key)) for settings in members}) > 1]
 
 
 def _short(value: Number) -> str:

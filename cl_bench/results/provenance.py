@@ -52,8 +52,9 @@ def collect(
 
     Returns:
         git (commit and whether the sources were clean, or None where the package is not in a
-        checkout of its own), python, platform, cpu, packages, device, threads, started, finished
-        (ISO 8601 in UTC, to the second).
+        checkout of its own), python, platform, cpu, cpu_kernels (the instructions that torch's
+        own kernels use), packages, device, threads, started, finished (ISO 8601 in UTC, to the
+        second).
 
     Raises:
         ValueError: a time has no zone.
@@ -63,6 +64,7 @@ def collect(
         "python": platform.python_version(),
         "platform": f"{platform.system()}-{platform.release()}-{platform.machine()}",
         "cpu": cpu_model(),
+        "cpu_kernels": cpu_kernels(),
         "packages": versions(PACKAGES),
         "device": device,
         "threads": threads,
@@ -95,6 +97,13 @@ def cpu_model() -> str:
         lines = []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return next(filter(None, models), platform.processor() or platform.machine())
+
+
+def cpu_kernels() -> str:
+    """Return the instructions that torch's own kernels use here, such as `AVX2`."""
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability()
 
 
 @cache

@@ -106,7 +106,7 @@ class RunStore:
 
     def directory(self, config: RunConfig) -> Path:
         """Return where the run of this config is kept."""
-        strategy = re.sub(r"[^A-Za-z0-9_.-]", "_", config.strategy.name).lstrip(".")[:80] or "_"
+        strategy = files.safe_name(config.strategy.name)
         return self.root / f"{strategy}-s{config.seed}-{config.run_id}"
 
     def exists(self, config: RunConfig) -> bool:

@@ -11,6 +11,7 @@ import pytest
 import cl_bench
 from cl_bench import registry
 from cl_bench.cli import main
+from cl_bench.results.frames import load
 from cl_bench.results.store import RunStore
 from tests.support import make_record
 
@@ -38,7 +39,7 @@ def stored(tmp_path):
 
 def test_help_and_lists_answer_at_once_without_the_heavy_libraries():
     heavy = "{'torch', 'pandas', 'matplotlib', 'avalanche', 'wandb', 'scipy', 'torchvision'}"
-    for words in (["--help"], ["run", "--help"], ["list"]):
+    for words in (["--help"], ["run", "--help"], ["frontier", "--help"], ["list"]):
         code = (
             f"import sys; from cl_bench.cli import main; main({words!r});"
             f"found = {heavy} & set(sys.modules); assert not found, found"
@@ -93,6 +94,31 @@ def test_a_run_is_trained_once_and_shown_each_time(tmp_path, capsys):
     assert "nothing to train: 4 runs in" in second.err
 
 
+def test_the_variance_is_that_of_the_stored_grid(tmp_path, capsys):
+    words = ["variance", "--strategy=naive", "--streams=2", "--inits=3", "--workers=1", *SMALL]
+    words.remove("--wandb=off")
+    words += ["--out", str(tmp_path), "--metric=average_accuracy"]
+    assert main([*words, "--format=json"]) == 0
+    printed = capsys.readouterr()
+    assert "training 6 runs in 1 stack" in printed.err
+    rows = {row["effect"]: row for row in json.loads(printed.out)}
+    assert list(rows) == ["stream", "initialisation", "interaction", "both"]
+    assert (rows["stream"]["streams"], rows["stream"]["inits"]) == (2, 3)
+
+    final = load(tmp_path).query("after_task == 1").groupby(["run_id", "seed"])["accuracy"].mean()
+    assert rows["both"]["mean"] == pytest.approx(final.mean())
+    assert final.nunique() > 2
+    assert sorted(final.reset_index()["seed"]) == [0, 0, 0, 1, 1, 1]
+
+    assert main(words) == 0
+    printed = capsys.readouterr()
+    assert "nothing to train" in printed.err
+    assert "2 streams from 3 initialisations each" in printed.out
+    next(tmp_path.glob("naive-s0-*/record.json")).write_text("{")
+    assert main(words) == 0
+    assert "training 1 run in" in capsys.readouterr().err
+
+
 def test_a_single_strategy_leads_on_to_a_comparison_with_the_same_options(tmp_path, capsys):
     words = ["run", "--strategy", "naive", "--seeds=1", *SMALL, "--out", str(tmp_path)]
     assert main(words) == 0
@@ -133,6 +159,26 @@ def test_compare_pairs_the_stored_runs_and_draws_a_picture(stored, tmp_path, cap
     printed = capsys.readouterr()
     assert "nothing to pair" in printed.err
     assert "flatness" not in printed.out
+
+
+def test_compare_says_what_the_seeds_can_show(stored, capsys):
+    words = ["compare", "--out", str(stored), "--power=0.01"]
+    assert main([*words, "--format=json"]) == 0
+    (pair,) = json.loads(capsys.readouterr().out)["paired differences in average accuracy"]
+    assert pair["detectable"] == pair["detectable_holm"]  # one pair, nothing to correct for
+    assert pair["seeds_needed"] == 5
+    assert pair["detectable"] < 0.01
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "seeds for 0.01" in printed
+    assert "P(A better)" in printed
+    RunStore(stored).write(make_record("naive", 0))
+    assert main([*words, "--format=json"]) == 0
+    pairs = json.loads(capsys.readouterr().out)["paired differences in average accuracy"]
+    assert sorted(pair["seeds"] for pair in pairs) == [1, 1, 5]
+    for pair in pairs:
+        assert (pair["seeds_needed"] is None) == (pair["seeds"] == 1)
+        assert pair["seeds"] == 1 or pair["detectable"] < pair["detectable_holm"]
 
 
 def test_a_picture_is_of_one_protocol(stored, tmp_path, capsys):
@@ -212,6 +258,10 @@ MISTAKES = [
     (["compare", "--out=/not/there"], "no folder of runs at /not/there"),
     (["compare", "--metric=forgeting"], "did you mean forgetting"),
     (["compare", "--picture=x.pdf"], "ends in .svg or .png"),
+    (["compare", "--power=0"], "--power 0: give a difference above 0"),
+    (["variance", "--strategy=naive", "--set=init_seed=3"], "init_seed = 3: --inits sets it"),
+    (["variance", "--set=training.batch_size=[1,2]"], "these are 2 protocols"),
+    (["variance", "--inits=1"], "Invalid value for '--inits'"),
     (["show", "--out=/not/there"], "no folder of runs at /not/there"),
     (["predict", "--out=/not/there"], "no folder of runs at /not/there"),
 ]

@@ -34,6 +34,28 @@ def test_bits_depend_on_neither_company_nor_threads(strategy):
     assert len(found) == 1
 
 
+def test_the_seed_of_the_weights_is_of_the_initial_weights_alone():
+    own, same, other = (config("ewc", 1, init_seed=seed) for seed in (None, 1, 2))
+    alone = train([own])[0]
+    same, stacked, _ = train([same, other, config("ewc", 2)])
+    assert same.weights_sha256 == alone.weights_sha256
+    assert stacked.weights_sha256 == train([other])[0].weights_sha256 != alone.weights_sha256
+    assert stacked.stream_id == alone.stream_id
+
+    runs = [other, own, config("ewc", 2)]
+    learner = Learner(MLP(784, (8,), 10), runs, Streams(_of(own), [1, 1, 2], CPU).outputs, CPU)
+    crossed, first, second = learner.initial
+    assert torch.equal(crossed, second)
+    assert not torch.equal(crossed, first)
+    crossed, first, second = learner.uniform("anything", 5)
+    assert torch.equal(crossed, first)
+    assert not torch.equal(crossed, second)
+
+
+def _of(run):
+    return benchmarks.get(run.benchmark, download=False)
+
+
 # Shapes whose products take other kernels with another number of threads or runs.
 ODD = [({"hidden": (20,)}, 8), ({"hidden": (23, 12)}, 2), ({"hidden": ()}, 128)]
 ODD += [({"name": "convnet", "hidden": (12,)}, 32)]

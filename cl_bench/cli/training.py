@@ -1,0 +1,127 @@
+"""What commands that train share: their options, where to train, the plan, carrying it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cl_bench.cli.output import counted, remark
+from cl_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from cl_bench.execution import Work
+    from cl_bench.plan import Plan
+    from cl_bench.protocol import Protocol
+
+
+class Device(StrEnum):
+    """Where a plan is trained."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+StrategyOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Names or ./files.py, separated by commas; may be repeated."),
+]
+BenchmarkOption = Annotated[str | None, typer.Option(help="See `list benchmarks`.")]
+TasksOption = Annotated[int | None, typer.Option(help="Number of tasks.")]
+ScenarioOption = Annotated[str | None, typer.Option(help="task, domain or class.")]
+ConfigOption = Annotated[
+    str | None, typer.Option(help="A protocol: a name of `list configs` or a YAML file.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Such as training.epochs=2 or ewc.strength=[10,100] (a grid); may be repeated.",
+    ),
+]
+DeviceOption = Annotated[Device, typer.Option(help="auto is cuda where there is one.")]
+WorkersOption = Annotated[
+    int | None, typer.Option(help="Processes (default: one a core; 1 on cuda).", min=1)
+]
+DataDirOption = Annotated[Path | None, typer.Option(help="Folder to search for data first.")]
+DownloadOption = Annotated[
+    bool, typer.Option("--download/--no-download", help="Fetch data that are missing.")
+]
+
+
+def prepare(
+    out: Path, device: Device, data_dir: Path | None, workers: int | None
+) -> tuple[Work, int]:
+    """Return what all stacks share and the number of workers, having checked both."""
+    from cl_bench import registry
+    from cl_bench.engine import pick_device
+    from cl_bench.execution import Work, cores
+    from cl_bench.results.store import RunStore
+
+    if data_dir is not None and not data_dir.is_dir():
+        raise UserError(f"--data-dir {data_dir}: there is no such folder")
+    chosen = pick_device(device.value).type
+    RunStore(out).check_writable()
+    work = Work(out, chosen, data_dir, tuple(registry.added_files()))
+    return work, workers or (1 if chosen == "cuda" else cores())
+
+
+def plan_runs(protocols: Sequence[Protocol], work: Work, workers: int, download: bool) -> Plan:
+    """Return the plan of some protocols, having told the user what it will do."""
+    from cl_bench import benchmarks
+    from cl_bench.engine.checkpoint import unfinished
+    from cl_bench.plan import make_plan
+    from cl_bench.results.store import RunStore
+
+    plan = make_plan(
+        protocols,
+        lambda config: benchmarks.get(config, data_dir=work.data_dir, download=download),
+        workers=workers,
+        is_stored=RunStore(work.out).exists,
+        unfinished=unfinished(work.out),
+        memory=_device_memory(work.device),
+    )
+    for notice in plan.notices:
+        remark(notice)
+    stored, todo = len(plan.stored), len(plan.configs) - len(plan.stored)
+    if not todo:
+        remark(f"nothing to train: {counted(stored, 'run')} in {work.out} already")
+        return plan
+    stacks, busy = len(plan.stacks), min(workers, len(plan.stacks))
+    resumed = sum(len(stack.configs) for stack in plan.stacks if stack.checkpoint)
+    remark(
+        f"training {counted(todo, 'run')} in {counted(stacks, 'stack')} "
+        f"on {counted(busy, f'{work.device} worker')}"
+        + (f"; {resumed} resumed from a checkpoint" if resumed else "")
+        + (f"; {counted(stored, 'run')} in {work.out} already" if stored else "")
+    )
+    return plan
+
+
+def train(plan: Plan, work: Work, workers: int) -> int:
+    """Train what has no record yet and return how many runs failed; a signal ends the command."""
+    from cl_bench.execution import Interrupted, PlanProgress, execute
+
+    if not plan.stacks:
+        return 0
+    try:
+        with PlanProgress(plan.stacks) as progress:
+            outcome = execute(plan.stacks, work, workers=workers, watcher=progress)
+    except Interrupted as stopped:
+        remark("stopped; the same command goes on from here")
+        raise typer.Exit(128 + stopped.signal_number) from None
+    return sum(len(failure.stack.configs) for failure in outcome.failures)
+
+
+def _device_memory(device: str) -> int | None:
+    """Return the free bytes of a CUDA device; None where the machine's own memory counts."""
+    if device != "cuda":
+        return None
+    import torch
+
+    return int(torch.cuda.mem_get_info()[0])

@@ -1,0 +1,91 @@
+"""`cl_bench variance`: what the seed of the stream does to a metric, and that of the weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cl_bench.cli.output import Format, FormatOption, counted, emit, remark
+from cl_bench.cli.training import (
+    BenchmarkOption,
+    ConfigOption,
+    DataDirOption,
+    Device,
+    DeviceOption,
+    DownloadOption,
+    ScenarioOption,
+    SetOption,
+    StrategyOption,
+    TasksOption,
+    WorkersOption,
+    plan_runs,
+    prepare,
+    train,
+)
+from cl_bench.errors import UserError
+
+
+def variance(
+    strategy: StrategyOption = None,
+    streams: Annotated[int, typer.Option(help="Seeds of the task stream.", min=2)] = 5,
+    inits: Annotated[int, typer.Option(help="Seeds of the initial weights.", min=2)] = 5,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="See `list metrics`; may be repeated (average_accuracy, forgetting)."),
+    ] = None,
+    benchmark: BenchmarkOption = None,
+    tasks: TasksOption = None,
+    scenario: ScenarioOption = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    device: DeviceOption = Device.AUTO,
+    workers: WorkersOption = None,
+    data_dir: DataDirOption = None,
+    download: DownloadOption = True,
+    out: Annotated[Path, typer.Option(help="Folder for the records.")] = Path("runs/variance"),
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Train every stream from every initialisation, and split the variance between the two.
+
+    A stream's seed is that of all but the initial weights: tasks, minibatches and what a strategy
+    draws. Runs that have a record are not run again.
+    """
+    from cl_bench import protocol
+    from cl_bench.metrics import lookup
+
+    metrics = metric or ["average_accuracy", "forgetting"]
+    for name in metrics:
+        lookup(name)
+    protocols = protocol.read(
+        config,
+        strategies=[name for text in strategy or [] for name in text.split(",") if name],
+        options={
+            "benchmark.name": benchmark,
+            "benchmark.tasks": tasks,
+            "benchmark.scenario": scenario,
+            "seeds": streams,
+        },
+        assignments=set_ or [],
+    )
+    if len(protocols) > 1:
+        raise UserError(f"these are {len(protocols)} protocols; a variance is of one")
+    (found,) = protocols
+    if found.init_seed is not None:
+        raise UserError(f"init_seed = {found.init_seed}: --inits sets it; leave it out")
+    grid = [found.model_copy(update={"init_seed": init}) for init in range(inits)]
+    work, workers = prepare(out, device, data_dir, workers)
+    plan = plan_runs(grid, work, workers, download)
+    failed = train(plan, work, workers)
+
+    from cl_bench.report.seeds import effects
+    from cl_bench.results.store import RunStore
+
+    store = RunStore(out)
+    runs = [store.open(store.directory(c)) for c in plan.configs if store.exists(c)]
+    rows = effects(runs, metrics, people=format is Format.TABLE) if runs else []
+    emit(rows, format, f"{counted(streams, 'stream')} from {counted(inits, 'initialisation')} each")
+    if failed:
+        remark(f"{counted(failed, 'run')} failed")
+        raise typer.Exit(1)

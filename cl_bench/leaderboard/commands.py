@@ -1,0 +1,61 @@
+"""How a board is made again: the commands that make its records, build it and verify it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from cl_bench.leaderboard.budget import TuningBudget
+from cl_bench.leaderboard.entries import Entry, setting_text
+
+
+def commands(entries: Sequence[Entry]) -> list[str]:
+    """Return the commands that make the records, the board, and verify it."""
+    board = entries[0].board
+    config = board.config if board.config == board.name else f"./{board.config}"
+    found = [
+        *(_run_command(entry, config) for entry in entries),
+        *_board_commands(entries, config),
+        ["leaderboard", "verify", f"leaderboards/{board.name}"],
+    ]
+    return [f"python -m cl_bench {shlex.join(command)}" for command in found]
+
+
+def _board_commands(entries: Sequence[Entry], config: str) -> list[list[str]]:
+    """Return the command that makes the board, and those that add what was tuned otherwise."""
+    of_strategy: dict[str, tuple[str | None, TuningBudget | None]] = {}
+    for entry in entries:
+        if entry.strategy not in of_strategy or entry.budget:
+            of_strategy[entry.strategy] = entry.tuning, entry.budget
+    told: dict[tuple[str | None, TuningBudget | None], list[str]] = {}
+    for name, how in of_strategy.items():
+        told.setdefault(how, []).append(name)
+    build = ["leaderboard", "build", "--config", config]
+    (note, budget), *others = told
+    if not others and budget is None:
+        return [[*build, *_note_options(note)]]
+    commands = [build]
+    for (note, budget), names in told.items():
+        if note or budget:
+            add = ["leaderboard", "add", "--config", config, "--strategy", ",".join(names)]
+            file = ["--tuning", f"{budget.sha256[:12]}.json"] if budget else []
+            commands.append([*add, *_note_options(note), *file])
+    return commands
+
+
+def _note_options(note: str | None) -> list[str]:
+    return ["--tuning-note", note] if note else []
+
+
+def _run_command(entry: Entry, config: str) -> list[str]:
+    name = entry.strategy
+    outside = entry.config["strategy"].get("code") is not None
+    path = f"./{name.replace('-', '_')}.py" if outside else name
+    seeds = [run.seed for run in entry.runs]
+    command = ["run", "--config", config, "--strategy", path, "--seeds"]
+    command.append(str(seeds[-1] - seeds[0] + 1))
+    if seeds[0]:
+        command += ["--set", f"first_seed={seeds[0]}"]
+    for key, value in entry.changed.items():
+        command += ["--set", f"{name}.{key}={setting_text(value)}"]
+    return command

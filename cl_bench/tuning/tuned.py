@@ -1,0 +1,64 @@
+"""What follows a tuning: the protocol with the chosen settings, as `run` takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cl_bench import registry
+from cl_bench.results.files import safe_name
+from cl_bench.tuning.record import TuningRecord
+from cl_bench.tuning.space import LEARNING_RATE
+from cl_bench.tuning.study import Request
+
+
+def configs(request: Request, records: Sequence[TuningRecord]) -> dict[str, str]:
+    """Return the YAML files that run the choices: their names, and their content.
+
+    One holds all strategies. With a learning rate of its own each strategy is a protocol of its
+    own, and has a file. A strategy whose trials all diverged is left out.
+    """
+    able = [record for record in records if record.choice is not None]
+    if request.learning_rate is None:
+        return {"tuned.yaml": _yaml(request, able)} if able else {}
+    return {
+        f"tuned-{safe_name(record.terms.strategy.name)}.yaml": _yaml(request, [record])
+        for record in able
+    }
+
+
+def assignments(record: TuningRecord) -> list[str]:
+    """Return the choice as `run --set` takes it, such as `ewc.strength=100.0`."""
+    name = record.terms.strategy.name
+    settings = record.choice.settings if record.choice else {}
+    return [
+        f"{key if key == LEARNING_RATE else f'{name}.{key}'}={value!r}"
+        for key, value in settings.items()
+    ]
+
+
+def _yaml(request: Request, records: Sequence[TuningRecord]) -> str:
+    """Return a protocol as `--config` takes it, with the choices of these tunings."""
+    import yaml
+
+    protocol, strategies = request.protocol, {}
+    for record in records:
+        assert record.choice is not None
+        name = record.terms.strategy.name
+        protocol = request.reported(name, record.choice.settings)
+        strategies[as_given(name)] = protocol.strategies[name]
+    content = protocol.model_dump(mode="json", exclude_none=True) | {"strategies": strategies}
+    lines = [
+        f"Settings chosen by `cl_bench tune`: {request.method} search, a budget of "
+        f"{request.trials} trials in full,",
+        f"{request.seeds} seeds from {request.first_seed}, best {request.metric} on validation "
+        "data. The records beside this file:",
+        *(f"  {record.terms.strategy.name}: tuning {record.tuning_id}" for record in records),
+    ]
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    return "".join(f"# {line}\n" for line in lines) + text
+
+
+def as_given(name: str) -> str:
+    """Return a strategy as `run` can be told it: one from a file outside by the file's path."""
+    path = registry.summary(name).path
+    return str(path) if path in registry.added_files() else name

@@ -1,0 +1,86 @@
+"""`cl_bench frontier` on runs that were trained for it, and its refusals."""
+
+import csv
+import json
+
+import pytest
+
+from cl_bench.cli import main
+
+TRAINED = [
+    *["run", "--benchmark=two-task-mnist-5k", "--strategy=ewc,naive,joint", "--seeds=2"],
+    *["--set=ewc.strength=[1,1000]", "--set=ewc.exploration_steps=4", "--workers=1"],
+    *["--set=benchmark.train_samples=200", "--set=benchmark.test_samples=50", "--wandb=off"],
+    *["--set=network.hidden=[8]", "--no-picture"],
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    assert main([*TRAINED, "--out", str(folder)]) == 0
+    return folder
+
+
+def test_errors_of_old_and_new_task(trained, tmp_path, capsys):
+    picture = tmp_path / "errors.svg"
+    words = ["frontier", "--kind=errors", "--out", str(trained), "--picture", str(picture)]
+    assert main([*words, "--format=json"]) == 0
+    printed = capsys.readouterr()
+    tables = json.loads(printed.out)
+    rows = tables["error on the new task against error on old tasks"]
+    assert [(row["curve"], row["value"]) for row in rows] == [
+        ("ewc", 1),
+        ("ewc", 1000),
+        ("naive", None),
+        ("joint", None),
+    ]
+    assert rows[-1]["verdict"] == "reference"
+    assert "on the set" in [row["verdict"] for row in rows]
+    assert all(0 <= row["old_error_low"] <= row["old_error"] <= 1 for row in rows)
+    assert {row["strategy"] for row in tables["curves"]} == {"ewc", "naive"}
+    for name in ("least sum of errors", "area dominated within 1, 1"):
+        (pair,) = tables[f"paired differences in {name}"]
+        assert (pair["seeds"], pair["verdict"]) == (2, "too few seeds")
+    assert "different numbers" not in printed.err
+    assert picture.read_text().startswith("<?xml")
+
+
+def test_a_metric_against_each_cost_as_a_table_and_as_csv(trained, capsys):
+    for cost in ("bytes", "network", "seconds", "passes", "samples", "forgetting"):
+        words = ["frontier", "--out", str(trained), f"--x={cost}", "--y=learning_accuracy"]
+        assert main([*words, "--format=csv"]) == 0
+        printed = capsys.readouterr()
+        rows = list(csv.DictReader(printed.out.splitlines()))
+        assert len(rows) == 4
+        assert all(row[cost] and row["learning_accuracy"] for row in rows)
+        assert ("not of one machine and stack: stack_size" in printed.err) == (cost == "seconds")
+    assert main(["frontier", "--out", str(trained), "--strategy=ewc,naive"]) == 0
+    printed = capsys.readouterr()
+    assert "average accuracy against bytes kept" in printed.out
+    assert "joint" not in printed.out
+
+
+MISTAKES = [
+    (["--x=byte"], "unknown figure 'byte'; did you mean bytes"),
+    (["--y=forgeting"], "did you mean forgetting"),
+    (["--kind=errors", "--x=bytes"], "--x bytes: this is an option of --kind cost"),
+    (["--along=strength"], "--along strength: this is an option of --kind errors"),
+    (["--kind=errors", "--along=strenth"], "did you mean strength"),
+    (["--kind=errors", "--reference=2,1"], "--reference 2,1: give two errors"),
+    (["--kind=errors", "--reference=half"], "--reference half: give two errors"),
+    (["--picture=x.pdf"], "a picture ends in .svg or .png or .html"),
+    (["--strategy=ewk"], "did you mean ewc"),
+    (["--protocol=none"], "unknown protocol"),
+    (["--across=training.epoch"], "did you mean training.epochs"),
+    (["--kind=error"], "is not one of"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), MISTAKES, ids=lambda value: str(value)[:40])
+def test_a_mistake_is_one_line_and_exit_code_2(words, message, trained, capsys):
+    assert main(["frontier", "--out", str(trained), *words]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err
+    assert printed.err.count("\n") == 1

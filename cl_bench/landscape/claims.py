@@ -114,7 +114,7 @@ def noise_verdict(relations: Sequence[Row], fit: Sequence[Row]) -> Verdict:
     whole = {(row["model"], row["analysis"]): row for row in fit if row["range"] == "all"}
     met = [name for name in warm if _meets(whole, name)]
     if not any(model == "predicted" for model, _ in whole):
-        reasons.append("the theory is of SGD without adaptive rates")
+        reasons.append("the theory is not of this optimiser (or window)")
     else:
         for model, text in (
             ("predicted", "the theory meets half of the variances within a factor of"),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cl_bench.landscape.record import LandscapeRecord
+    from cl_bench.landscape.setting import Setting
 
 Rows = list[dict[str, Any]]
 LOSSES = (1.0, 0.3, 0.1)
@@ -85,7 +86,7 @@ def noise_scaling(found: Mapping[str, LandscapeRecord]) -> Rows:
             continue
         setting, table = each.setting, each.tables["annealing"]
         seeds = [part for _, part in table[table["source"] == "sgd"].groupby("seed")]
-        ratio = setting.batch_size / setting.optimizer.learning_rate
+        ratio = setting.batch_size / _effective_rate(setting)
         for loss in LOSSES:
             if any(part["loss"].min() > loss for part in seeds):
                 continue
@@ -107,6 +108,13 @@ def noise_scaling(found: Mapping[str, LandscapeRecord]) -> Rows:
                 }
             )
     return rows
+
+
+def _effective_rate(setting: Setting) -> float:
+    """Return how far a steady gradient of 1 moves a weight each step."""
+    optimizer = setting.optimizer
+    kept = optimizer.momentum if optimizer.name == "momentum" else 0.0
+    return optimizer.learning_rate / (1 - kept)
 
 
 def _at(of_seed: pd.DataFrame, column: str, loss: float) -> float:

@@ -88,7 +88,7 @@ def test_an_optimiser_that_the_theory_is_not_of_can_only_show_the_noise():
     table[["predicted", "predicted_alike", "simulated"]] = np.nan
     found = noise_word(table)
     assert found.verdict == "partly"
-    assert "adaptive" in found.reason
+    assert "not of this optimiser" in found.reason
     assert noise_verdict([], []).verdict == "undecided"
 
 

@@ -97,22 +97,30 @@ def verdict_of(*tables):
 
 
 def test_reproduced_where_no_control_shows_it():
-    found = verdict_of(table(), table("walk", psi=0.0), table("isotropic", psi=-2.0))
-    assert found["verdict"] == relation.REPRODUCED
+    found = verdict_of(
+        table(), table("walk", psi=0.0), table("random", psi=0.0), table("isotropic", psi=-2.0)
+    )
+    assert found.verdict == relation.REPRODUCED
 
 
 def test_partly_where_a_control_shows_it_too():
-    found = verdict_of(table(), table("walk"))
-    assert found["verdict"] == relation.PARTLY
-    assert "walk (raw)" in found["reason"]
+    found = verdict_of(table(), table("walk"), table("random", psi=0.0))
+    assert found.verdict == relation.PARTLY
+    assert "walk (raw)" in found.reason
 
 
 def test_not_where_nothing_shows_it():
-    assert verdict_of(table(psi=-2.0))["verdict"] == relation.NOT
+    found = verdict_of(table(psi=-2.0), table("walk", psi=0.0), table("random", psi=0.0))
+    assert found.verdict == relation.NOT
+    assert "the opposite by raw, all" in found.reason
+
+
+def test_no_verdict_without_the_controls():
+    assert verdict_of(table()).verdict == relation.UNDECIDED
 
 
 def test_no_verdict_on_few_seeds():
-    assert verdict_of(table(seeds=4))["verdict"] == relation.TOO_FEW
+    assert verdict_of(table(seeds=4)).verdict == relation.TOO_FEW
 
 
 def test_the_same_table_gives_the_same_intervals():

@@ -224,7 +224,7 @@ def direction_rows(
 def log_spaced(last: int, count: int) -> list[int]:
     """Return 0, about `count` steps evenly spaced in the logarithm, and the last, ascending."""
     powers = (i / max(count - 1, 1) for i in range(count))
-    return sorted({0, last, *(round(last**power) for power in powers)})
+    return sorted({0, last, *(min(last, round(last**power)) for power in powers)})
 
 
 def every(steps: int, tell: Callable[[int], None]) -> Callable[[int], None]:

@@ -38,6 +38,7 @@ def trained(tmp_path_factory):
 def test_looks_are_from_the_start_to_the_end_and_dense_at_first():
     assert log_spaced(1000, 4) == [0, 1, 10, 100, 1000]
     assert log_spaced(5, 20) == [0, 1, 2, 3, 4, 5]
+    assert log_spaced(0, 20) == [0]
 
 
 def test_there_is_a_row_for_each_look_and_seed_of_training_and_of_its_control(trained):

@@ -34,7 +34,7 @@ class FisherSettings(ConsolidationSettings):
     """Settings of the methods whose importance is the Fisher information."""
 
     strength: float = setting(
-        10.0, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-2, 1e6), log=True
+        10.0, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-2, 1e8), log=True
     )
     fisher: Estimator = setting("exact", "estimator of the Fisher information's diagonal")
     fisher_samples: int = setting(2000, "training images the Fisher is averaged over", low=1)

@@ -44,7 +44,7 @@ class Flatness(SnapshotConsolidation):
         """Strength, shape, and how the fluctuation is taken."""
 
         strength: float = setting(
-            0.001, "weight of the penalty", low=0, high=1e12, tune=(1e-5, 1e1), log=True
+            0.001, "weight of the penalty", low=0, high=1e12, tune=(1e-5, 1e6), log=True
         )
         every: int = setting(20, "apply the implicit step once every so many training steps", low=1)
         shape: Shape = setting("kronecker", "which combinations of weights are held")

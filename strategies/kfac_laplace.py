@@ -46,7 +46,7 @@ class KFACLaplace(Consolidation):
         """The Fisher's settings, and how tasks are put together."""
 
         strength: float = setting(
-            3.0, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-2, 1e4), log=True
+            3.0, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-2, 1e7), log=True
         )
         every: int = setting(20, "apply the implicit step once every so many training steps", low=1)
         variant: Literal["online", "per-task"] = setting(

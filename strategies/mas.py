@@ -22,7 +22,7 @@ class MAS(Consolidation):
         """Strength and number of images."""
 
         strength: float = setting(
-            0.01, "weight of the penalty (2 lambda)", low=0, high=1e12, tune=(1e-5, 1e3), log=True
+            0.01, "weight of the penalty (2 lambda)", low=0, high=1e12, tune=(1e-5, 1e5), log=True
         )
         samples: int = setting(2000, "training images the sensitivity is averaged over", low=1)
 

@@ -40,7 +40,7 @@ class RWalk(Consolidation):
         """Strength, and how Fisher and score are taken."""
 
         strength: float = setting(
-            2.0, "weight of the penalty (2 lambda)", low=0, high=1e12, tune=(1e-3, 1e4), log=True
+            2.0, "weight of the penalty (2 lambda)", low=0, high=1e12, tune=(1e-3, 1e6), log=True
         )
         fisher_rate: float = setting(
             0.9, "alpha, weight of the newest minibatch in the Fisher's average", low=0, high=1

@@ -23,7 +23,7 @@ class SI(Consolidation):
         """Strength and damping."""
 
         strength: float = setting(
-            1.0, "weight of the penalty (2 c)", low=0, high=1e12, tune=(1e-4, 1e4), log=True
+            1.0, "weight of the penalty (2 c)", low=0, high=1e12, tune=(1e-4, 1e6), log=True
         )
         damping: float = setting(0.1, "xi, keeps the importance bounded", low=1e-9, high=1e3)
 

@@ -37,6 +37,18 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
+def _is_zero(value: object) -> bool:
+    return value == 0
+
+
+def _is_one(value: object) -> bool:
+    return value == 1
+
+
+def _is_torch(value: object) -> bool:
+    return value == "torch"
+
+
 class Section(BaseModel):
     """A part of a configuration: a key that is not known is an error."""
 
@@ -66,6 +78,21 @@ class NetworkConfig(Section):
 
     name: Literal["mlp", "convnet"] = "mlp"
     hidden: tuple[Annotated[int, Field(ge=1, le=100_000)], ...] = (100, 100)
+    input_padding: Annotated[int, Field(ge=0, le=100)] = Field(default=0, exclude_if=_is_zero)
+    """Black pixels put around each image before the first layer."""
+    input_mean: float = Field(default=0.0, exclude_if=_is_zero)
+    """Taken from each pixel (in [0, 1]) before the first layer, those put around it too."""
+    input_std: Annotated[float, Field(gt=0)] = Field(default=1.0, exclude_if=_is_one)
+    """What each pixel is divided by after that."""
+    init: Literal["torch", "xavier"] = Field(default="torch", exclude_if=_is_torch)
+    """Initial weights: as `torch.nn.Linear` draws them, or Glorot & Bengio's uniform ones with
+    biases of 0; of `mlp` alone."""
+
+    @model_validator(mode="after")
+    def _initial_of_mlp(self) -> Self:
+        if self.init != "torch" and self.name != "mlp":
+            raise ValueError(f"network.init = {self.init!r}: {self.name} has only 'torch'")
+        return self
 
 
 class OptimizerConfig(Section):

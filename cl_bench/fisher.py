@@ -1,4 +1,4 @@
-"""The diagonal of the Fisher information, by its four estimators, for a whole stack in bulk.
+"""The diagonal of the Fisher information, by its six estimators, for a whole stack in bulk.
 
 F_i = E_x E_{y ~ p(y|x)} (d log p(y|x) / d theta_i)^2. Which estimator is used changes EWC's
 results and is seldom stated (van de Ven 2025, arXiv 2502.11756); here it is always named.
@@ -15,7 +15,7 @@ from torch.nn import functional
 from cl_bench.engine.learner import Learner, masked
 from cl_bench.engine.tasks import Batch, TaskData
 
-Estimator = Literal["exact", "sampled", "empirical", "batch-mean"]
+Estimator = Literal["exact", "sampled", "empirical", "true-part", "predicted", "batch-mean"]
 
 
 def diagonal_fisher(learner: Learner, task: TaskData, estimator: Estimator, samples: int) -> Tensor:
@@ -25,7 +25,9 @@ def diagonal_fisher(learner: Learner, task: TaskData, estimator: Estimator, samp
         learner: the stack, at the weights where the information is wanted.
         task: whose training images are used.
         estimator: "exact" takes the expectation over all outputs; "sampled" draws one output from
-            the model's own distribution; "empirical" takes the true label; "batch-mean" squares
+            the model's own distribution; "empirical" takes the true label; "true-part" is
+            the true label's term of the exact expectation; "predicted" takes the model's most
+            likely output; "batch-mean" squares
             the gradient of each minibatch's mean loss (of the training batch size), which is what
             much published code does and makes the result depend on the batch size.
         samples: training images to average over (all, where there are fewer).
@@ -60,7 +62,7 @@ def fisher_cotangents(learner: Learner, batch: Batch, estimator: str, number: in
     Args:
         learner: the stack, at the weights where the information is wanted.
         batch: training images.
-        estimator: "exact", "sampled" or "empirical".
+        estimator: all but "batch-mean".
         number: of the minibatch: each draws its own outputs.
 
     Returns:
@@ -78,7 +80,12 @@ def fisher_cotangents(learner: Learner, batch: Batch, estimator: str, number: in
         uniform = 1 - learner.uniform(f"fisher labels {number}", labels.shape[1], 1)
         total = probability.cumsum(-1)
         labels = (total < uniform * total[..., -1:]).sum(-1)
-    return scores(logits, batch.mask, labels).unsqueeze(2)
+    elif estimator == "predicted":
+        labels = masked(logits, batch.mask).argmax(-1)
+    found = scores(logits, batch.mask, labels)
+    if estimator == "true-part":
+        found *= probability.gather(-1, labels.unsqueeze(-1)).sqrt()
+    return found.unsqueeze(2)
 
 
 def scores(logits: Tensor, mask: Tensor | None, labels: Tensor) -> Tensor:

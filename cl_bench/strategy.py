@@ -37,6 +37,7 @@ def setting(
     high: float | None = None,
     tune: tuple[float, float] | None = None,
     log: bool = False,
+    later: bool = False,
 ) -> Any:
     """Declare a setting: its default, what it means, its allowed range and the range to tune over.
 
@@ -47,9 +48,18 @@ def setting(
         high: largest value allowed.
         tune: the range a search draws from; None leaves the setting out of searches.
         log: whether the search is over the logarithm.
+        later: whether the setting came after runs of the strategy were published: while it has
+            its default it is left out of configurations, so that the addresses of those stay.
     """
     extra: dict[str, Any] = {"tune": list(tune), "log": log} if tune else {}
-    return Field(default=default, description=doc, ge=low, le=high, json_schema_extra=extra or None)
+    return Field(
+        default=default,
+        description=doc,
+        ge=low,
+        le=high,
+        json_schema_extra=extra or None,
+        exclude_if=(lambda value: bool(value == default)) if later else None,
+    )
 
 
 class Strategy:

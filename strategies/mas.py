@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+from torch import Tensor
 
 from cl_bench.consolidation import Consolidation, ConsolidationSettings
 from cl_bench.engine.tasks import TaskData
@@ -11,12 +14,17 @@ from cl_bench.strategy import setting
 
 
 class MAS(Consolidation):
-    """Mean absolute gradient of the squared length of the outputs; no labels are used."""
+    """Mean absolute gradient of the squared length of the outputs; no labels are used.
+
+    The gradients of whole minibatches (of the training size, of the mean over images and outputs)
+    are what much published code takes; their absolute values depend on the batch size.
+    """
 
     title = "MAS"
     source = "Aljundi et al. 2018, ECCV (arXiv 1711.09601), eq. 2-5; strength is 2 lambda"
     precision: Diagonal | None
     samples: int
+    gradients: str
 
     class Settings(ConsolidationSettings):
         """Strength and number of images."""
@@ -25,8 +33,20 @@ class MAS(Consolidation):
             0.01, "weight of the penalty (2 lambda)", low=0, high=1e12, tune=(1e-5, 1e5), log=True
         )
         samples: int = setting(2000, "training images the sensitivity is averaged over", low=1)
+        gradients: Literal["per-sample", "batch-mean"] = setting(
+            "per-sample",
+            "whose absolute values are averaged: each image's, or each minibatch's",
+            later=True,
+        )
 
     def measure(self, task: TaskData) -> Diagonal:
+        measured = self._of_batches if self.gradients == "batch-mean" else self._of_samples
+        omega = measured(task)
+        if self.precision is not None:
+            omega += self.precision.omega
+        return Diagonal(omega, self.theta.clone())
+
+    def _of_samples(self, task: TaskData) -> Tensor:
         omega, seen = torch.zeros_like(self.theta), 0
         network = self.learner.network
         for batch in task.sample(self.samples, "sensitivity"):
@@ -38,7 +58,22 @@ class MAS(Consolidation):
             )
             seen += batch.labels.shape[1]
             self.learner.count_passes(batch.labels.shape[1] / self.learner.batch_size)
-        omega /= seen
-        if self.precision is not None:
-            omega += self.precision.omega
-        return Diagonal(omega, self.theta.clone())
+        return omega.div_(seen)
+
+    def _of_batches(self, task: TaskData) -> Tensor:
+        learner = self.learner
+        omega, gradient, seen = torch.zeros_like(self.theta), torch.empty_like(self.theta), 0
+        for batch in task.sample(self.samples, "sensitivity", learner.batch_size):
+            mask = batch.mask
+
+            def cotangent(outputs: Tensor, mask: Tensor | None = mask) -> Tensor:
+                """Return the gradient of the mean square of the outputs that compete."""
+                if mask is None:
+                    return 2 * outputs / outputs[0].numel()
+                return 2 * outputs * mask / mask.expand_as(outputs).sum((1, 2), keepdim=True)
+
+            learner.network.backward(self.theta, batch.images, cotangent, gradient)
+            omega += gradient.abs()
+            seen += 1
+        learner.count_passes(seen)
+        return omega.div_(seen)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal, Self
+
 import torch
+from pydantic import model_validator
 from torch import Tensor
 
 from cl_bench.consolidation import Consolidation, ConsolidationSettings
@@ -18,6 +21,8 @@ class SI(Consolidation):
     source = "Zenke et al. 2017, ICML (arXiv 1703.04200), eq. 3-5; strength is twice the paper's c"
     precision: Diagonal | None
     damping: Tensor
+    clamp: bool
+    path: str
 
     class Settings(ConsolidationSettings):
         """Strength and damping."""
@@ -26,24 +31,42 @@ class SI(Consolidation):
             1.0, "weight of the penalty (2 c)", low=0, high=1e12, tune=(1e-4, 1e6), log=True
         )
         damping: float = setting(0.1, "xi, keeps the importance bounded", low=1e-9, high=1e3)
+        clamp: bool = setting(
+            True, "take a task's importance for 0 where its path integral is negative", later=True
+        )
+        path: Literal["task", "total"] = setting(
+            "task",
+            "whose gradient is integrated: the task's loss's, or with the penalty",
+            later=True,
+        )
+
+        @model_validator(mode="after")
+        def _bounded(self) -> Self:
+            if self.form == "implicit" and not self.clamp:
+                raise ValueError("clamp=false: a negative importance needs form=explicit")
+            if self.form == "implicit" and self.path == "total":
+                raise ValueError("path=total: the penalty has a gradient with form=explicit alone")
+            return self
 
     def begin_task(self, task: TaskData) -> None:
         super().begin_task(task)
-        self.path = torch.zeros_like(self.theta)
+        self.integral = torch.zeros_like(self.theta)
         self.task_start = self.theta.clone()
 
     def adjust_gradient(self, gradient: Tensor) -> None:
-        self.task_gradient = gradient.clone() if self.form == "explicit" else gradient
+        apart = self.form == "explicit" and self.path == "task"
+        self.followed = gradient.clone() if apart else gradient
         self.before = self.theta.clone()
         super().adjust_gradient(gradient)
 
     def after_step(self) -> None:
         super().after_step()
-        self.path.addcmul_(self.task_gradient, self.theta - self.before, value=-1)
+        self.integral.addcmul_(self.followed, self.theta - self.before, value=-1)
 
     def measure(self, task: TaskData) -> Diagonal:
-        omega = self.path.clamp(min=0) / ((self.theta - self.task_start).square() + self.damping)
+        integral = self.integral.clamp(min=0) if self.clamp else self.integral
+        omega = integral / ((self.theta - self.task_start).square() + self.damping)
         if self.precision is not None:
             omega += self.precision.omega
-        del self.path, self.task_start, self.before, self.task_gradient  # of this task alone
+        del self.integral, self.task_start, self.before, self.followed  # of this task alone
         return Diagonal(omega, self.theta.clone())

@@ -53,6 +53,10 @@ ALLOWED = {
         *{"benchmarks", "config", "errors", "metrics", "protocol", "registry", "report"},
         "results",
     },
+    "reproduction": {
+        *{"benchmarks", "config", "errors", "leaderboard", "metrics", "protocol", "registry"},
+        "results",
+    },
     "tuning": {
         *{"benchmarks", "config", "errors", "metrics", "plan", "protocol", "registry", "report"},
         *{"results", "seeding", "strategy"},

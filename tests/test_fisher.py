@@ -34,7 +34,7 @@ def score(network, theta, image, mask, label):
     return torch.autograd.grad(functional.log_softmax(logits, -1)[label], leaf)[0]
 
 
-@pytest.mark.parametrize("estimator", ["exact", "empirical"])
+@pytest.mark.parametrize("estimator", ["exact", "empirical", "true-part", "predicted"])
 def test_is_the_mean_of_squared_scores(stack, estimator):
     learner, task = stack
     found = diagonal_fisher(learner, task, estimator, SAMPLES)
@@ -47,9 +47,9 @@ def test_is_the_mean_of_squared_scores(stack, estimator):
                     network.forward(learner.theta[run][None], image[None, None]), batch.mask
                 )
                 p = functional.softmax(logits[0, 0], -1)
-                outputs = range(len(p)) if estimator == "exact" else [int(label)]
-                for output in outputs:
-                    weight = p[output] if estimator == "exact" else 1.0
+                outputs = {"exact": range(len(p)), "predicted": [int(p.argmax())]}
+                for output in outputs.get(estimator, [int(label)]):
+                    weight = p[output] if estimator in ("exact", "true-part") else 1.0
                     g = score(network, learner.theta[run], image, batch.mask, output)
                     total += weight * g.square()
         torch.testing.assert_close(found[run], total / SAMPLES, rtol=1e-4, atol=1e-9)

@@ -23,6 +23,7 @@ from cl_bench.cli.landscape import landscape
 from cl_bench.cli.leaderboard import leaderboard
 from cl_bench.cli.listing import list_
 from cl_bench.cli.predict import predict
+from cl_bench.cli.reproduce import reproduce
 from cl_bench.cli.run import run
 from cl_bench.cli.show import show
 from cl_bench.cli.tune import tune
@@ -68,6 +69,7 @@ app.command()(show)
 app.command()(predict)
 app.command()(variance)
 app.command()(crossvalidate)
+app.command()(reproduce)
 app.command("list")(list_)
 app.command()(data)
 app.command()(check)

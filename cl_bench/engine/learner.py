@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -138,8 +138,8 @@ class Learner:
         """Return a strategy's settings: free ones as [R, 1] tensors, the others as they are."""
         free = free_settings(strategy)
         values: dict[str, object] = {}
-        for name in strategy.Settings.model_fields:
-            given = [c.strategy.settings[name] for c in configs]
+        for name, field in strategy.Settings.model_fields.items():
+            given: list[Any] = [c.strategy.settings.get(name, field.default) for c in configs]
             if name in free:
                 values[name] = column([float(v) for v in given], self.device)
             else:

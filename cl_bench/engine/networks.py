@@ -13,9 +13,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from cl_bench.config import NetworkConfig
 from cl_bench.engine.layout import LayerBlocks, Parameter, lay_out
@@ -107,12 +109,31 @@ class Network(ABC):
 
 
 class MLP(Network):
-    """Fully connected, ReLU between layers; initialised as `torch.nn.Linear` is.
+    """Fully connected, ReLU between layers.
 
     Parameters are named `layers.<i>.weight` [out, in] and `layers.<i>.bias` [out].
     """
 
-    def __init__(self, n_inputs: int, hidden: Sequence[int], n_outputs: int) -> None:
+    def __init__(
+        self,
+        n_inputs: int,
+        hidden: Sequence[int],
+        n_outputs: int,
+        prepare: Callable[[Tensor], Tensor] | None = None,
+        init: Literal["torch", "xavier"] = "torch",
+    ) -> None:
+        """Lay out the weights.
+
+        Args:
+            n_inputs: numbers that the first layer is given.
+            hidden: width of each hidden layer.
+            n_outputs: number of logits.
+            prepare: makes the first layer's input [R, B, n_inputs] of images; None takes them as
+                they come.
+            init: how initial weights are drawn (`NetworkConfig.init`).
+        """
+        self.prepare = prepare
+        self.init = init
         self.sizes = (n_inputs, *hidden, n_outputs)
         self.n_outputs = n_outputs
         shapes: list[tuple[str, tuple[int, ...]]] = []
@@ -139,9 +160,14 @@ class MLP(Network):
         generator = torch_generator("initial weights", seed)
         parts = []
         for weight, bias in self.layers:
-            bound = 1 / math.sqrt(weight.shape[1])
+            fan_out, fan_in = weight.shape
+            xavier = self.init == "xavier"
+            bound = math.sqrt(6 / (fan_in + fan_out)) if xavier else 1 / math.sqrt(fan_in)
             count = bias.stop - weight.start
-            parts.append(torch.empty(count).uniform_(-bound, bound, generator=generator))
+            drawn = torch.empty(count).uniform_(-bound, bound, generator=generator)
+            if xavier:
+                drawn[bias.start - weight.start :] = 0
+            parts.append(drawn)
         return torch.cat(parts)
 
     def forward(self, theta: Tensor, images: Tensor) -> Tensor:
@@ -156,7 +182,7 @@ class MLP(Network):
         self, theta: Tensor, images: Tensor, gates: Gates | None = None
     ) -> list[Tensor]:
         """Return the input of every layer, [R, B, in], then the logits."""
-        values = [images]
+        values = [self.prepare(images) if self.prepare else images]
         for weight, bias in self._views(theta):
             value = torch.baddbmm(bias.unsqueeze(1), values[-1], weight.transpose(1, 2))
             if len(values) < len(self.layers):
@@ -169,6 +195,7 @@ class MLP(Network):
     def _forward_many(self, theta: Tensor, images: Tensor) -> Tensor:
         runs, many, _ = theta.shape
         weight, bias = self.layers[0]
+        images = self.prepare(images) if self.prepare else images
         # One product for the K first layers of a run: the images are not copied K times.
         joined = weight.view(theta).reshape(runs, many * weight.shape[0], weight.shape[1])
         value = torch.bmm(images, joined.transpose(1, 2)).unflatten(2, (many, -1)).transpose(1, 2)
@@ -349,10 +376,45 @@ def _convnet(input_shape: tuple[int, ...], hidden: Sequence[int], n_outputs: int
     )
 
 
+class PreparedInput(nn.Module):
+    """Images with black pixels around them, standardised, as the first layer takes them."""
+
+    def __init__(self, config: NetworkConfig, input_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.padding, self.mean, self.std = (
+            config.input_padding,
+            config.input_mean,
+            config.input_std,
+        )
+        self.input_shape = input_shape
+        channels, height, width = input_shape
+        self.output_shape = channels, height + 2 * self.padding, width + 2 * self.padding
+
+    @property
+    def changes(self) -> bool:
+        """Return whether the images are not taken as they come."""
+        return (self.padding, self.mean, self.std) != (0, 0, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return what the first layer takes, [..., F'], of images [..., F]."""
+        if self.padding:
+            images = functional.pad(images.unflatten(-1, self.input_shape), (self.padding,) * 4)
+            images = images.flatten(-3)
+        return images.sub(self.mean).div_(self.std)
+
+
 def build_network(config: NetworkConfig, input_shape: tuple[int, ...], n_outputs: int) -> Network:
     """Return the network that a configuration asks for, for inputs and outputs of this size."""
+    prepare = PreparedInput(config, input_shape)
+    shape = prepare.output_shape
     if config.name == "mlp":
-        return MLP(math.prod(input_shape), config.hidden, n_outputs)
-    return ModuleNetwork(
-        lambda: _convnet(input_shape, config.hidden, n_outputs), input_shape, n_outputs
-    )
+        first = prepare if prepare.changes else None
+        return MLP(math.prod(shape), config.hidden, n_outputs, first, config.init)
+
+    def build() -> nn.Module:
+        module = _convnet(shape, config.hidden, n_outputs)
+        if not prepare.changes:
+            return module
+        return nn.Sequential(nn.Flatten(-3), prepare, nn.Unflatten(-1, shape), module)
+
+    return ModuleNetwork(build, input_shape, n_outputs)

@@ -129,7 +129,7 @@ def _readme(entries: Sequence[Entry], found: Standings) -> str:
         "<!-- Generated from entries/ by `cl_bench leaderboard build`; edits are lost. -->",
         board.description,
         f"Source: {board.source}." if board.source else "",
-        _markdown(table),
+        markdown(table),
         *remarks,
         "## Protocol",
         "\n".join(f"- {line}" for line in protocol_in_words(entries[0])),
@@ -138,7 +138,7 @@ def _readme(entries: Sequence[Entry], found: Standings) -> str:
         "## How to make it again",
         "```\n" + "\n".join(commands(ordered)) + "\n```",
         "## Where the numbers come from",
-        _markdown(_origins(ordered)),
+        markdown(origins(ordered)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -236,7 +236,7 @@ def _account(entry: Entry) -> str:
     return " ".join(text for text in (entry.tuning, spent) if text) or "No account was given."
 
 
-def _origins(entries: Sequence[Entry]) -> Rows:
+def origins(entries: Sequence[Entry]) -> Rows:
     """Return where the runs were made (code, packages, machine), a row for each such place."""
     label = labels(entries)
     found: dict[tuple[tuple[str, str], ...], list[str]] = {}
@@ -267,7 +267,8 @@ def _commit(git: Any) -> str:
     return f"{str(git['commit'])[:12]}{changed}"
 
 
-def _markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table of rows with the same keys."""
     columns = list(rows[0])
     lines = [columns, ["---"] * len(columns)]
     lines += [[str(row[column]).replace("|", "\\|") for column in columns] for row in rows]

@@ -112,7 +112,7 @@ def make_entries(
         )
     entries = []
     for group in groups.values():
-        entry = _entry(board, [group[seed] for seed in sorted(group)], tuning)
+        entry = entry_of(board, [group[seed] for seed in sorted(group)], tuning)
         problem = problem_of(entry)
         if problem:
             warnings.append(f"skipped: {entry.file_name}: {problem}")
@@ -121,7 +121,8 @@ def make_entries(
     return sorted(entries, key=lambda entry: (entry.strategy, entry.group_id)), warnings
 
 
-def _entry(board: Board, runs: Sequence[StoredRun], tuning: str | None) -> Entry:
+def entry_of(board: Board, runs: Sequence[StoredRun], tuning: str | None) -> Entry:
+    """Return the entry of the runs of one configuration, one a seed in order."""
     config = runs[0].config
     return Entry(
         board=board,

@@ -111,7 +111,7 @@ def _frame(entries: Sequence[Entry]) -> pd.DataFrame:
                 "scenario": entry.config["benchmark"]["scenario"],
                 "seed": run.seed,
                 "stream_id": run.stream_id,
-                **_figures(run),
+                **figures(run),
             }
             for entry in entries
             for run in entry.runs
@@ -119,7 +119,8 @@ def _frame(entries: Sequence[Entry]) -> pd.DataFrame:
     )
 
 
-def _figures(run: SeedRun) -> dict[str, float]:
+def figures(run: SeedRun) -> dict[str, float]:
+    """Return the metrics of a run that a board shows, computed from its matrix."""
     matrix = run.matrix
     unknown = np.full(len(matrix), np.nan)
     evaluations = Evaluations(matrix, run.initial, np.full_like(matrix, np.nan), unknown, unknown)

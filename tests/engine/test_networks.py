@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from cl_bench.config import NetworkConfig
-from cl_bench.engine.networks import MLP, ModuleNetwork, Network, build_network
+from cl_bench.engine.networks import MLP, ModuleNetwork, Network, _convnet, build_network
 
 SHAPE = (1, 8, 8)
 OUTPUTS = 5
@@ -24,7 +24,31 @@ def mlp_module() -> nn.Module:
     )
 
 
+PREPARED = {"input_padding": 1, "input_mean": 0.2, "input_std": 0.3}
+
+
+class Standardised(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return (images - 0.2) / 0.3
+
+
+def prepared(module: str) -> nn.Module:
+    layers = {
+        "mlp": [nn.Flatten(), nn.Linear(100, 7), nn.ReLU(), nn.Linear(7, OUTPUTS)],
+        "convnet": list(_convnet((1, 10, 10), NetworkConfig().hidden, OUTPUTS)),
+    }
+    return nn.Sequential(nn.ZeroPad2d(1), Standardised(), *layers[module])
+
+
 NETWORKS = {
+    "prepared mlp": (
+        lambda: build_network(NetworkConfig(hidden=(7,), **PREPARED), SHAPE, OUTPUTS),
+        lambda: prepared("mlp"),
+    ),
+    "prepared convnet": (
+        lambda: build_network(NetworkConfig(name="convnet", **PREPARED), SHAPE, OUTPUTS),
+        lambda: prepared("convnet"),
+    ),
     "mlp": (lambda: MLP(64, (7, 6), OUTPUTS), mlp_module),
     "module": (lambda: ModuleNetwork(small_cnn, SHAPE, OUTPUTS), small_cnn),
 }
@@ -144,6 +168,17 @@ def test_mlp_starts_as_torch_linear_does():
     assert weight.abs().max() <= 0.05
     assert weight.abs().max() > 0.0499
     assert abs(weight.std() - 0.05 / 3**0.5) < 1e-3
+
+
+def test_xavier_weights_are_torchs_and_their_biases_zero():
+    network = build_network(NetworkConfig(hidden=(300,), init="xavier"), (1, 20, 20), 10)
+    weight, bias = (p.view(network.initial(0)) for p in network.parameters[:2])
+    expected = torch.nn.init.xavier_uniform_(torch.empty(300, 400))
+    assert abs(weight.std() / expected.std() - 1) < 0.01
+    assert weight.abs().max() <= (6 / 700) ** 0.5
+    assert (bias == 0).all()
+    with pytest.raises(ValueError, match="has only 'torch'"):
+        NetworkConfig(name="convnet", init="xavier")
 
 
 def test_a_module_with_buffers_is_refused():

@@ -16,6 +16,7 @@ from cl_bench.consolidation import Consolidation
 from cl_bench.engine.networks import MLP
 from cl_bench.engine.tasks import TaskData
 from cl_bench.precision import Diagonal, LowRank
+from cl_bench.protocol import settings_grid
 from cl_bench.state import State
 from tests.training import config, run_task, stack, train
 
@@ -151,6 +152,48 @@ def test_si_integrates_the_gradient_along_the_path():
     strategy.end_task(task)
     expected = path.clamp(min=0) / ((strategy.theta - start).square() + 0.1)
     torch.testing.assert_close(strategy.precision.omega, expected)
+
+
+def test_si_can_follow_the_whole_gradient():
+    strategy, streams = stack(
+        "si", exploration_steps=0, damping=0.1, strength=5.0, form="explicit", path="total",
+        clamp=False,
+    )  # fmt: skip
+    run_task(strategy, streams, 0)
+    first = strategy.precision.omega.clone()
+    task = TaskData(streams, 1)
+    strategy.begin_task(task)
+    start, path = strategy.theta.clone(), torch.zeros_like(strategy.theta)
+    for batch in task.minibatches(32, 4):
+        before = strategy.theta.clone()
+        strategy.learner.step(strategy, batch)
+        path -= strategy.learner.gradient * (strategy.theta - before)  # the penalty's included
+    strategy.end_task(task)
+    expected = first + path / ((strategy.theta - start).square() + 0.1)
+    torch.testing.assert_close(strategy.precision.omega, expected)
+
+
+def test_mas_of_minibatches_is_the_mean_of_their_absolute_gradients():
+    strategy, streams = stack("mas", exploration_steps=0, samples=128, gradients="batch-mean")
+    run_task(strategy, streams, 0)
+    size = strategy.learner.batch_size
+    total, batches = torch.zeros_like(strategy.theta[1]), 0
+    for batch in TaskData(streams, 0).sample(128, "sensitivity", size):
+        leaf = strategy.theta[1].clone().requires_grad_()
+        outputs = strategy.learner.network.forward(leaf[None], batch.images[1:2])
+        outputs.square().mean().backward()
+        total += leaf.grad.abs()
+        batches += 1
+    assert batches > 1
+    found = strategy.precision.omega[1]
+    torch.testing.assert_close(found, total / batches, rtol=1e-4, atol=1e-8)
+
+
+def test_settings_that_came_later_leave_old_addresses_alone():
+    (settings,) = settings_grid("mas", {})
+    assert "gradients" not in settings
+    (settings,) = settings_grid("mas", {"gradients": "batch-mean"})
+    assert settings["gradients"] == "batch-mean"
 
 
 def test_mas_is_the_mean_absolute_gradient_of_the_squared_outputs():

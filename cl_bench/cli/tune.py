@@ -143,7 +143,7 @@ def tune(
     if picture is not None:
         _draw(records, picture)
     folder = next(iter(paths.values())).parent
-    configs = tuned.configs(request, records)
+    configs = tuned.configs(request, tuned.with_earlier(records, folder))
     for name, text in configs.items():
         record.replace(folder / name, text.encode())
     where = ["--out", str(out)] if out != Path("runs") else []

@@ -7,7 +7,7 @@ from these alone. The same records give the same bytes, so whatever was changed 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ from cl_bench.leaderboard.standings import Rows, standings
 from cl_bench.leaderboard.streams import problem_of_streams
 
 ENTRIES = "entries"
+SEARCHES = "tuning"
+"""Beside the boards: the searches that chose the settings, a folder a board."""
+STREAMS = "task streams"
 _SHOWN = 60
 """Characters that are quoted of a line that differs."""
 
@@ -96,7 +99,8 @@ def add(
         to: the folder of the boards; this one is `to/<config>`.
         strategies: names of the strategies whose records are taken.
         tuning_note: how the settings were chosen, for people.
-        tuning: the file of the search that chose them (`budget.read_budget`).
+        tuning: the file of the search that chose them (`budget.read_budget`), or a folder of such
+            files: each configuration then has the budget of the search that names its group_id.
 
     Raises:
         UserError: as `build`, or the board there is damaged, a strategy has no records, or the
@@ -111,9 +115,14 @@ def add(
             raise unknown(f"strategy of {config} in {out}", name, known)
     chosen = [entry for entry in made if entry.strategy in strategies]
     if tuning is not None:
-        chosen = _with_budget(chosen, tuning)
+        chosen = (_with_budgets if tuning.is_dir() else _with_budget)(chosen, tuning)
     kept = [entry for entry in kept if entry.strategy not in strategies]
-    return _make(folder, [*kept, *chosen], warnings)
+    built = _make(folder, [*kept, *chosen], warnings)
+    if tuning is not None:
+        files = sorted(tuning.glob("*.json")) if tuning.is_dir() else [tuning]
+        named = {entry.budget.sha256 for entry in chosen if entry.budget}
+        _keep({f.name: f.read_bytes() for f in files}, named, to / SEARCHES / folder.name)
+    return built
 
 
 def rebuild(folder: Path) -> Built:
@@ -155,7 +164,9 @@ def verify(folder: Path, data_dir: Path | None = None) -> list[Check]:
     if usable:
         problem, note = problem_of_streams(entries, data_dir)
         skipped = note.startswith("not checked")
-        checks.append(Check("task streams", problem, note, skipped))
+        checks.append(Check(STREAMS, problem, note, skipped))
+        if any(entry.budget for entry in entries):
+            checks.append(_check_searches(entries, folder.parent / SEARCHES / folder.name))
     made = pages.render(entries, standings(entries)) if usable else {}
     for name in ("README.md", "table.csv", "table.json"):
         problem = _difference(folder / name, made[name]) if made else "an entry cannot be used"
@@ -177,6 +188,18 @@ def _make(folder: Path, entries: Sequence[Entry], warnings: Sequence[str]) -> Bu
 
 def _note(text: str | None) -> str | None:
     return (text or "").strip() or None
+
+
+def _with_budgets(entries: Sequence[Entry], folder: Path) -> list[Entry]:
+    """Return entries of which those that a search in the folder chose have its budget."""
+    found = [read_budget(path) for path in sorted(folder.glob("*.json"))]
+    searches = {group_id: budget for budget, group_id in found}
+    if not any(entry.group_id in searches for entry in entries):
+        raise UserError(
+            f"--tuning {folder}: no search there ({len(searches)}) chose one of the "
+            f"configurations {', '.join(sorted(entry.group_id for entry in entries))}"
+        )
+    return [entry.model_copy(update={"budget": searches.get(entry.group_id)}) for entry in entries]
 
 
 def _with_budget(entries: Sequence[Entry], file: Path) -> list[Entry]:
@@ -238,6 +261,29 @@ def _listed(folder: Path) -> dict[str, str]:
         return {str(row["file"]): str(row["sha256"]) for row in content["entries"]}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def _keep(files: Mapping[str, bytes], named: Collection[str], folder: Path) -> None:
+    """Keep the searches of these checksums beside the boards."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            if checksum(data) in named:
+                (folder / name).write_bytes(data)
+    except OSError as error:
+        raise UserError(f"cannot keep the search in {folder}: {error.strerror or error}") from error
+
+
+def _check_searches(entries: Sequence[Entry], folder: Path) -> Check:
+    """Return whether the searches that entries name are there, to the byte."""
+    stated = {entry.budget.sha256: entry.file_name for entry in entries if entry.budget}
+    if not folder.is_dir():
+        note = f"not checked: there is no folder {SEARCHES}/{folder.name} beside the board"
+        return Check("searches", None, note, skipped=True)
+    found = {checksum(path.read_bytes()) for path in folder.glob("*.json")}
+    missing = [name for sha256, name in stated.items() if sha256 not in found]
+    problem = f"{missing[0]} names a search that is not in {folder}" if missing else None
+    return Check("searches", problem, f"{len(stated)} searches, by checksum")
 
 
 def _difference(path: Path, made: bytes) -> str | None:

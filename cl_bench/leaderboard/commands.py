@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from cl_bench.leaderboard.budget import TuningBudget
 from cl_bench.leaderboard.entries import Entry, setting_text
 
 
@@ -23,23 +22,23 @@ def commands(entries: Sequence[Entry]) -> list[str]:
 
 def _board_commands(entries: Sequence[Entry], config: str) -> list[list[str]]:
     """Return the command that makes the board, and those that add what was tuned otherwise."""
-    of_strategy: dict[str, tuple[str | None, TuningBudget | None]] = {}
+    of_strategy: dict[str, tuple[str | None, bool]] = {}
     for entry in entries:
         if entry.strategy not in of_strategy or entry.budget:
-            of_strategy[entry.strategy] = entry.tuning, entry.budget
-    told: dict[tuple[str | None, TuningBudget | None], list[str]] = {}
+            of_strategy[entry.strategy] = entry.tuning, entry.budget is not None
+    told: dict[tuple[str | None, bool], list[str]] = {}
     for name, how in of_strategy.items():
         told.setdefault(how, []).append(name)
     build = ["leaderboard", "build", "--config", config]
-    (note, budget), *others = told
-    if not others and budget is None:
+    (note, tuned), *others = told
+    if not others and not tuned:
         return [[*build, *_note_options(note)]]
     commands = [build]
-    for (note, budget), names in told.items():
-        if note or budget:
+    for (note, tuned), names in told.items():
+        if note or tuned:
             add = ["leaderboard", "add", "--config", config, "--strategy", ",".join(names)]
-            file = ["--tuning", f"{budget.sha256[:12]}.json"] if budget else []
-            commands.append([*add, *_note_options(note), *file])
+            where = ["--tuning", f"leaderboards/tuning/{entries[0].board.name}"] if tuned else []
+            commands.append([*add, *_note_options(note), *where])
     return commands
 
 

@@ -99,7 +99,7 @@ class Request:
         optimizer = self.protocol.optimizer
         if LEARNING_RATE in settings:
             optimizer = optimizer.model_copy(update={"learning_rate": settings[LEARNING_RATE]})
-        given = self.protocol.strategies[name]
+        given = self.protocol.strategies.get(name, {})
         return self.protocol.model_copy(
             update={"optimizer": optimizer, "strategies": {name: {**given, **own}}}
         )

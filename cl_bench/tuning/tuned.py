@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from cl_bench import registry
+from cl_bench.errors import UserError
 from cl_bench.results.files import safe_name
-from cl_bench.tuning.record import TuningRecord
+from cl_bench.tuning.record import TuningRecord, read
 from cl_bench.tuning.space import LEARNING_RATE
 from cl_bench.tuning.study import Request
 
@@ -24,6 +27,23 @@ def configs(request: Request, records: Sequence[TuningRecord]) -> dict[str, str]
         f"tuned-{safe_name(record.terms.strategy.name)}.yaml": _yaml(request, [record])
         for record in able
     }
+
+
+def with_earlier(records: Sequence[TuningRecord], folder: Path) -> list[TuningRecord]:
+    """Return records with those, of other strategies, that were tuned before on the same terms.
+
+    Args:
+        records: those just made.
+        folder: of the records; files that are no whole record are passed over.
+    """
+    found = {record.terms.strategy.name: record for record in records}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            earlier = read(path)
+        except UserError:
+            continue
+        found.setdefault(earlier.terms.strategy.name, earlier)
+    return list(found.values())
 
 
 def assignments(record: TuningRecord) -> list[str]:
@@ -44,7 +64,8 @@ def _yaml(request: Request, records: Sequence[TuningRecord]) -> str:
     for record in records:
         assert record.choice is not None
         name = record.terms.strategy.name
-        protocol = request.reported(name, record.choice.settings)
+        fixed = {} if name in request.protocol.strategies else _changed(record)
+        protocol = request.reported(name, {**fixed, **record.choice.settings})
         strategies[as_given(name)] = protocol.strategies[name]
     content = protocol.model_dump(mode="json", exclude_none=True) | {"strategies": strategies}
     lines = [
@@ -56,6 +77,13 @@ def _yaml(request: Request, records: Sequence[TuningRecord]) -> str:
     ]
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
     return "".join(f"# {line}\n" for line in lines) + text
+
+
+def _changed(record: TuningRecord) -> dict[str, Any]:
+    """Return the settings that a tuning was told to hold at other values than the defaults."""
+    strategy = record.terms.strategy
+    defaults = registry.load(strategy.name).Settings().model_dump(mode="json")
+    return {key: v for key, v in strategy.settings.items() if defaults.get(key, v) != v}
 
 
 def as_given(name: str) -> str:

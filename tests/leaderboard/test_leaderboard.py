@@ -305,9 +305,14 @@ def test_a_board_is_made_by_adding_and_shows_what_tuning_cost(out, config, searc
     page = (built.folder / "README.md").read_text()
     assert re.search(r"\| ewc \(strength=123\) .*\| 16 trials × 3 seeds \|", page)
     assert "Tuned: 16 trials × 3 seeds, the best average_accuracy by sobol" in page
-    assert re.search(r"leaderboard add .*--strategy ewc --tuning \w{12}\.json", page)
+    assert re.search(r"leaderboard add .*--strategy ewc --tuning leaderboards/tuning/three", page)
     assert "budget" not in next((built.folder / "entries").glob("naive-*")).read_text()
     assert problems(built.folder) == {}
+    kept = built.folder.parent / "tuning" / "three" / search.name
+    assert kept.read_bytes() == search.read_bytes()
+    kept.write_bytes(kept.read_bytes().replace(b"16", b"17", 1))
+    (problem,) = problems(built.folder).values()
+    assert "names a search that is not in" in problem
     assert "Tuned" not in (build(config, out, tmp_path).folder / "README.md").read_text()
 
 

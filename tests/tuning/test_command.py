@@ -71,6 +71,10 @@ def test_a_leaderboard_shows_what_each_choice_on_it_cost(tmp_path, capsys):
         words = [f"--strategy={name}", f"--tuning={path}", f"--to={tmp_path}"]
         assert main([*board, *words]) == 0
     rows = {row["strategy"]: row["budget"] for row in json.loads(capsys.readouterr().out)}
+    words = ["--strategy=l2,naive", f"--tuning={tuned.parent}", f"--to={tmp_path / 'both'}"]
+    assert main([*board, *words]) == 0
+    again = {row["strategy"]: row["budget"] for row in json.loads(capsys.readouterr().out)}
+    assert again == rows
     assert {name: (found["trials"], found["seeds"]) for name, found in rows.items()} == {
         "l2": (4, 1),
         "naive": (1, 1),

@@ -77,6 +77,29 @@ def rebuild(board: BoardArgument, format: FormatOption = Format.TABLE) -> None:
 
 
 @leaderboard.command()
+def versus(
+    strategy: Annotated[str, typer.Argument(help="The strategy to compare with others.")],
+    others: Annotated[
+        str, typer.Option(help="Which others, separated by commas (default: all).")
+    ] = "",
+    to: ToOption = Path("leaderboards"),
+    page: Annotated[
+        Path | None, typer.Option(help="Also write the table to this Markdown file.")
+    ] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Show a strategy's paired differences to others on every board."""
+    from cl_bench.leaderboard import versus as tables
+
+    names = [name for name in others.split(",") if name]
+    rows = tables.differences(to, strategy, names)
+    emit(rows, format, f"{strategy} against others")
+    if page is not None:
+        _write(page, tables.page(rows, strategy))
+        remark(f"written: {page}")
+
+
+@leaderboard.command()
 def verify(
     board: BoardArgument,
     rerun: Annotated[
@@ -187,3 +210,10 @@ def _train_again(
                 subject = f"{entry.file_name}, seed {run.seed}"
                 checks.append(Check(subject, "it could not be trained again"))
     return checks
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error

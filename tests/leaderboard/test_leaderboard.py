@@ -367,3 +367,24 @@ def test_seeds_that_choose_settings_do_not_report(out, config, folder, tmp_path)
     path = next((folder / "entries").glob("joint-*"))
     path.write_text(path.read_text().replace('"seed": 2,', f'"seed": {FIRST_TUNING_SEED},'))
     assert problems(folder)[f"entries/{path.name}"].startswith("seed 1000 is one for choosing")
+
+
+def test_a_strategy_is_shown_against_others_on_every_board(folder, capsys, tmp_path):
+    page = tmp_path / "ewc.md"
+    words = ["leaderboard", "versus", "ewc", f"--to={folder.parent}", "--format=json"]
+    assert main([*words, "--others=naive,si,joint", f"--page={page}"]) == 0
+    rows = {row["against"]: row for row in json.loads(capsys.readouterr().out)}
+    assert set(rows) == {"naive", "si"}  # joint has too few seeds to be compared
+    assert rows["naive"]["verdict"] == "higher"
+    assert rows["naive"]["difference"] == pytest.approx(0.2)
+    assert rows["naive"]["low"] <= rows["naive"]["difference"] <= rows["naive"]["high"]
+    assert rows["si"]["verdict"] == "no difference shown"
+    assert "higher in 1, lower in 0, and in 1 no difference" in page.read_text()
+    assert main(["leaderboard", "versus", "naive", f"--to={folder.parent}", "--format=json"]) == 0
+    back = {row["against"]: row for row in json.loads(capsys.readouterr().out)}["ewc"]
+    assert back["verdict"] == "lower"
+    assert (back["low"], back["high"]) == (-rows["naive"]["high"], -rows["naive"]["low"])
+    for wrong, message in [("mas", "unknown strategy on the boards"), ("ewc", "no leaderboard in")]:
+        where = folder.parent if wrong == "mas" else tmp_path / "none"
+        assert main(["leaderboard", "versus", wrong, f"--to={where}"]) == 2
+        assert message in capsys.readouterr().err

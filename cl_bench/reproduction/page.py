@@ -1,6 +1,7 @@
 """The page of all published tables: README.md for people, table.csv for programs.
 
-Both are functions of the tables and the entries alone.
+Both are functions of the tables and the entries alone; table.csv has each entry's SHA-256, so that
+any changed digit shows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cl_bench.leaderboard.entries import checksum, entry_bytes
 from cl_bench.leaderboard.pages import markdown, origins
 from cl_bench.reproduction.results import Outcome
 from cl_bench.reproduction.tables import TOLERANCE, Cell, PublishedTable
@@ -45,6 +47,7 @@ def rows(outcomes: Sequence[Outcome]) -> Rows:
             "allowed": found.cell.allowed,
             "verdict": "inside" if found.inside else "outside",
             "group_id": found.entry.group_id,
+            "sha256": checksum(entry_bytes(found.entry)),
         }
         for found in outcomes
     ]

@@ -117,7 +117,7 @@ def _declared_settings(settings: type[StrategySettings]) -> None:
     _need(allows(settings, {}), "Settings: not every setting has a default, or not a valid one")
     defaults = settings().model_dump(mode="json")
     for name, field in settings.model_fields.items():
-        value = defaults[name]
+        value = defaults.get(name, field.default)
         plain = isinstance(value, (bool, int, float, str))
         _need(plain, f"setting {name} = {value!r}: must be a number, a text or a bool")
         _need(allows(settings, {name: value}), f"setting {name}: default {value!r} is not allowed")

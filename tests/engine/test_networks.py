@@ -24,7 +24,8 @@ def mlp_module() -> nn.Module:
     )
 
 
-PREPARED = {"input_padding": 1, "input_mean": 0.2, "input_std": 0.3}
+PREPARED = NetworkConfig(hidden=(7,), input_padding=1, input_mean=0.2, input_std=0.3)
+PREPARED_CONVNET = PREPARED.model_copy(update={"name": "convnet"})
 
 
 class Standardised(nn.Module):
@@ -35,18 +36,18 @@ class Standardised(nn.Module):
 def prepared(module: str) -> nn.Module:
     layers = {
         "mlp": [nn.Flatten(), nn.Linear(100, 7), nn.ReLU(), nn.Linear(7, OUTPUTS)],
-        "convnet": list(_convnet((1, 10, 10), NetworkConfig().hidden, OUTPUTS)),
+        "convnet": list(_convnet((1, 10, 10), PREPARED.hidden, OUTPUTS).children()),
     }
     return nn.Sequential(nn.ZeroPad2d(1), Standardised(), *layers[module])
 
 
 NETWORKS = {
     "prepared mlp": (
-        lambda: build_network(NetworkConfig(hidden=(7,), **PREPARED), SHAPE, OUTPUTS),
+        lambda: build_network(PREPARED, SHAPE, OUTPUTS),
         lambda: prepared("mlp"),
     ),
     "prepared convnet": (
-        lambda: build_network(NetworkConfig(name="convnet", **PREPARED), SHAPE, OUTPUTS),
+        lambda: build_network(PREPARED_CONVNET, SHAPE, OUTPUTS),
         lambda: prepared("convnet"),
     ),
     "mlp": (lambda: MLP(64, (7, 6), OUTPUTS), mlp_module),

@@ -185,6 +185,19 @@ class Protocol(Section):
     init_seed: Annotated[int, Field(ge=0)] | None = None
     """Seed of the initial weights of all runs; None is each run's own seed."""
 
+    def run(self, benchmark: BenchmarkConfig, strategy: StrategyConfig, seed: int) -> RunConfig:
+        """Return one of its runs, given the resolved benchmark and strategy."""
+        return RunConfig(
+            benchmark=benchmark,
+            network=self.network,
+            optimizer=self.optimizer,
+            training=self.training,
+            evaluation=self.evaluation,
+            strategy=strategy,
+            seed=seed,
+            init_seed=self.init_seed,
+        )
+
 
 class RunConfig(Section):
     """One run, fully resolved: the same config gives the same bits on one platform."""

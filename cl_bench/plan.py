@@ -151,16 +151,7 @@ def runs_of(protocol: Protocol, benchmark: Benchmark) -> list[RunConfig]:
         for settings in settings_grid(name, given):
             strategy = StrategyConfig(name=name, settings=settings, code=code)
             of_seeds = [
-                RunConfig(
-                    benchmark=resolved,
-                    network=protocol.network,
-                    optimizer=protocol.optimizer,
-                    training=protocol.training,
-                    evaluation=evaluation,
-                    strategy=strategy,
-                    seed=seed,
-                    init_seed=protocol.init_seed,
-                )
+                protocol.run(resolved, strategy, seed)
                 for seed in range(protocol.first_seed, protocol.first_seed + protocol.seeds)
             ]
             _check_steps(of_seeds[0], benchmark, kind)

@@ -90,12 +90,13 @@ def versus(
 ) -> None:
     """Show a strategy's paired differences to others on every board."""
     from cl_bench.leaderboard import versus as tables
+    from cl_bench.results.files import replace
 
     names = [name for name in others.split(",") if name]
     rows = tables.differences(to, strategy, names)
     emit(rows, format, f"{strategy} against others")
     if page is not None:
-        _write(page, tables.page(rows, strategy))
+        replace(page, tables.page(rows, strategy).encode())
         remark(f"written: {page}")
 
 
@@ -210,10 +211,3 @@ def _train_again(
                 subject = f"{entry.file_name}, seed {run.seed}"
                 checks.append(Check(subject, "it could not be trained again"))
     return checks
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error

@@ -89,6 +89,7 @@ def tune(
     """
     from cl_bench import benchmarks
     from cl_bench.report.style import check_path
+    from cl_bench.results.files import replace
     from cl_bench.results.store import RunStore
     from cl_bench.tuning import record, tables, tuned
     from cl_bench.tuning.study import Request, Study, drive
@@ -145,7 +146,7 @@ def tune(
     folder = next(iter(paths.values())).parent
     configs = tuned.configs(request, tuned.with_earlier(records, folder))
     for name, text in configs.items():
-        record.replace(folder / name, text.encode())
+        replace(folder / name, text.encode())
     where = ["--out", str(out)] if out != Path("runs") else []
     where += ["--data-dir", str(data_dir)] if data_dir is not None else []
     for line in _commands(records, config, set_ or [], where):

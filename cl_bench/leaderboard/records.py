@@ -48,17 +48,7 @@ def read_board(config: str) -> tuple[Board, RunConfig]:
         description=found.description,
         source=found.source,
     )
-    run = RunConfig(
-        benchmark=benchmarks.resolved(found.benchmark),
-        network=found.network,
-        optimizer=found.optimizer,
-        training=found.training,
-        evaluation=found.evaluation,
-        strategy=StrategyConfig(name="any"),
-        seed=0,
-        init_seed=found.init_seed,
-    )
-    return board, run
+    return board, found.run(benchmarks.resolved(found.benchmark), StrategyConfig(name="any"), 0)
 
 
 def make_entries(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cl_bench import benchmarks
+from cl_bench import benchmarks, registry
 from cl_bench.config import RunConfig, StrategyConfig
 from cl_bench.errors import UserError
 from cl_bench.leaderboard.entries import Board, Entry, entry_bytes, parse_entry, problem_of
@@ -20,6 +20,7 @@ from cl_bench.leaderboard.records import entry_of
 from cl_bench.leaderboard.standings import figures
 from cl_bench.protocol import settings_grid
 from cl_bench.reproduction.tables import Cell, PublishedTable
+from cl_bench.results.files import replace
 from cl_bench.results.store import RunStore
 
 METRIC = "average_accuracy"
@@ -57,16 +58,8 @@ def run_config(cell: Cell, seed: int) -> RunConfig:
     found = cell.protocol
     ((name, given),) = found.strategies.items()
     (settings,) = settings_grid(name, given)
-    return RunConfig(
-        benchmark=benchmarks.resolved(found.benchmark),
-        network=found.network,
-        optimizer=found.optimizer,
-        training=found.training,
-        evaluation=found.evaluation,
-        strategy=StrategyConfig(name=name, settings=settings),
-        seed=seed,
-        init_seed=found.init_seed,
-    )
+    strategy = StrategyConfig(name=name, settings=settings, code=registry.code_hash(name))
+    return found.run(benchmarks.resolved(found.benchmark), strategy, seed)
 
 
 def entry_from_records(cell: Cell, table: PublishedTable, out: Path) -> Entry | None:
@@ -134,14 +127,8 @@ def write(files: Mapping[str, bytes], folder: Path) -> None:
     Raises:
         UserError: one cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            temporary = folder / f".{name}.writing"
-            temporary.write_bytes(data)
-            temporary.replace(folder / name)
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
+    for name, data in files.items():
+        replace(folder / name, data)
 
 
 def outcome(cell: Cell, entry: Entry) -> Outcome:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,3 +151,17 @@ def _schema(name: str) -> Any:
 
     types = {"int64": pa.int64(), "float64": pa.float64()}
     return pa.schema([(column, types[kind]) for column, kind in COLUMNS[name].items()])
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees all of it or what was there before."""
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(temporary, data)
+        temporary.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

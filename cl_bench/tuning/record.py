@@ -7,7 +7,6 @@ under the same terms (budget, method, metric, seeds, protocol) share a folder.
 from __future__ import annotations
 
 import json
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -134,21 +133,7 @@ def write(path: Path, record: TuningRecord) -> None:
         UserError: it cannot be written.
     """
     text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
-    replace(path, text.encode())
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees all of it or what was there before."""
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_bytes(temporary, data)
-        temporary.replace(path)
-        files.sync_directory(path.parent)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    files.replace(path, text.encode())
 
 
 def read(path: Path) -> TuningRecord:

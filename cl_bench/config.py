@@ -33,20 +33,13 @@ class Scenario(StrEnum):
     """Class-incremental: the class must be told among all classes seen so far."""
 
 
-def _is_none(value: object) -> bool:
-    return value is None
+def added_later(default: Any, **limits: Any) -> Any:
+    """Declare a field that came after runs were published.
 
-
-def _is_zero(value: object) -> bool:
-    return value == 0
-
-
-def _is_one(value: object) -> bool:
-    return value == 1
-
-
-def _is_torch(value: object) -> bool:
-    return value == "torch"
+    While it has its default it is left out of ids and records, so that the addresses of those
+    runs stay.
+    """
+    return Field(default=default, exclude_if=lambda value: bool(value == default), **limits)
 
 
 class Section(BaseModel):
@@ -78,13 +71,13 @@ class NetworkConfig(Section):
 
     name: Literal["mlp", "convnet"] = "mlp"
     hidden: tuple[Annotated[int, Field(ge=1, le=100_000)], ...] = (100, 100)
-    input_padding: Annotated[int, Field(ge=0, le=100)] = Field(default=0, exclude_if=_is_zero)
+    input_padding: Annotated[int, Field(ge=0, le=100)] = added_later(0)
     """Black pixels put around each image before the first layer."""
-    input_mean: float = Field(default=0.0, exclude_if=_is_zero)
+    input_mean: float = added_later(0.0)
     """Taken from each pixel (in [0, 1]) before the first layer, those put around it too."""
-    input_std: Annotated[float, Field(gt=0)] = Field(default=1.0, exclude_if=_is_one)
+    input_std: Annotated[float, Field(gt=0)] = added_later(1.0)
     """What each pixel is divided by after that."""
-    init: Literal["torch", "xavier"] = Field(default="torch", exclude_if=_is_torch)
+    init: Literal["torch", "xavier"] = added_later("torch")
     """Initial weights: as `torch.nn.Linear` draws them, or Glorot & Bengio's uniform ones with
     biases of 0; of `mlp` alone."""
 
@@ -144,9 +137,9 @@ class EvaluationConfig(Section):
     """The same just after a switch of task, for the stability gap."""
     switch_steps: Annotated[int, Field(ge=0)] = 0
     """How many steps after a switch `switch_every` holds."""
-    landscape: Annotated[int, Field(ge=100)] | None = Field(default=None, exclude_if=_is_none)
+    landscape: Annotated[int, Field(ge=100)] | None = added_later(None)
     """Measure the loss around each past task's minimum, on so many of its training images (at most
-    all of them); None measures nothing, and leaves the addresses of runs as they always were."""
+    all of them); None measures nothing."""
 
     @model_validator(mode="after")
     def _dense_for_how_long(self) -> Self:
@@ -210,8 +203,8 @@ class RunConfig(Section):
     strategy: StrategyConfig
     seed: Annotated[int, Field(ge=0)]
     """Of everything random: the task stream, the order of minibatches, the initial weights."""
-    init_seed: Annotated[int, Field(ge=0)] | None = Field(default=None, exclude_if=_is_none)
-    """Of the initial weights in place of `seed`; left out of ids and records where it is None."""
+    init_seed: Annotated[int, Field(ge=0)] | None = added_later(None)
+    """Of the initial weights in place of `seed`."""
 
     @property
     def weights_seed(self) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from cl_bench.config import Scenario
+from cl_bench.config import Scenario, added_later
 from cl_bench.state import State, give, take
 
 if TYPE_CHECKING:
@@ -48,18 +48,12 @@ def setting(
         high: largest value allowed.
         tune: the range a search draws from; None leaves the setting out of searches.
         log: whether the search is over the logarithm.
-        later: whether the setting came after runs of the strategy were published: while it has
-            its default it is left out of configurations, so that the addresses of those stay.
+        later: whether the setting came after runs of the strategy were published (see
+            `config.added_later`).
     """
     extra: dict[str, Any] = {"tune": list(tune), "log": log} if tune else {}
-    return Field(
-        default=default,
-        description=doc,
-        ge=low,
-        le=high,
-        json_schema_extra=extra or None,
-        exclude_if=(lambda value: bool(value == default)) if later else None,
-    )
+    declare = added_later if later else Field
+    return declare(default, description=doc, ge=low, le=high, json_schema_extra=extra or None)
 
 
 class Strategy:

@@ -16,6 +16,7 @@ from cl_bench.engine.tasks import Batch
 from cl_bench.landscape.curvature import leading_eigenvalues, probes, trace
 from cl_bench.landscape.fluctuation import principal_components
 from cl_bench.landscape.layer import Landscape, Studied
+from cl_bench.landscape.loss import loss_and_error
 from cl_bench.landscape.temperature import GradientNoise
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def look(
         noise.add(gradient)
     warm = noise.temperature(learning_rate)
     width = landscape.sides(directions).flatness
-    loss, error = _loss_and_error(studied, theta, samples)
+    loss, error = loss_and_error(studied.network, theta, samples)
     return {
         "loss": loss,
         "error": error,
@@ -140,16 +141,3 @@ def look(
         "trace": traced.value,
         "trace_error": traced.error,
     }
-
-
-def _loss_and_error(
-    studied: Studied, theta: Tensor, samples: Sequence[Batch]
-) -> tuple[Tensor, Tensor]:
-    loss = torch.zeros(theta.shape[0], dtype=torch.float64, device=theta.device)
-    wrong, count = torch.zeros_like(loss), 0
-    for batch in samples:
-        log_p = studied.network.forward(theta, batch.images).log_softmax(-1)
-        loss -= log_p.gather(-1, batch.labels.unsqueeze(-1)).double().sum((1, 2))
-        wrong += (log_p.argmax(-1) != batch.labels).sum(1)
-        count += batch.labels.shape[1]
-    return loss / count, wrong / count

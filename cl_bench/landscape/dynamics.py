@@ -12,6 +12,7 @@ from cl_bench import benchmarks
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import build_network
 from cl_bench.engine.tasks import Batch, Streams, TaskData
+from cl_bench.landscape.loss import loss_and_error
 from cl_bench.landscape.setting import Setting
 from cl_bench.seeding import torch_generator
 from cl_bench.state import State, give, take
@@ -158,11 +159,4 @@ class Dynamics:
     def loss_and_error(self, theta: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the exact loss and the error of the studied images, each [R], float64."""
         at = self.learner.theta if theta is None else theta
-        loss = torch.zeros(len(self.seeds), dtype=torch.float64, device=self.device)
-        wrong = torch.zeros_like(loss)
-        for batch in self.sweep():
-            logits = self.network.forward(at, batch.images)
-            log_p = logits.log_softmax(-1).gather(-1, batch.labels.unsqueeze(-1)).squeeze(-1)
-            loss -= log_p.double().sum(1)
-            wrong += (logits.argmax(-1) != batch.labels).sum(1)
-        return loss / self.loss_rows(), wrong / self.loss_rows()
+        return loss_and_error(self.network, at, self.sweep())

@@ -5,7 +5,7 @@ It is what flatness is bracketed on where all weights vary and the scenario mask
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -28,6 +28,30 @@ def mean_loss(network: Network, batches: Sequence[Batch]) -> Loss:
         return _by_weights(network.forward(theta, batch.images), batch)
 
     return lambda theta: torch.stack([one(theta, batch) for batch in batches]).mean(0)
+
+
+def loss_and_error(
+    network: Network, theta: Tensor, batches: Iterable[Batch]
+) -> tuple[Tensor, Tensor]:
+    """Return mean cross-entropy in nats and share of wrong answers, all outputs competing.
+
+    Args:
+        network: the architecture.
+        theta: weights, [R, D].
+        batches: the images, in minibatches of any size.
+
+    Returns:
+        loss and error, each [R], float64.
+    """
+    loss = torch.zeros(theta.shape[0], dtype=torch.float64, device=theta.device)
+    wrong, count = torch.zeros_like(loss), 0
+    for batch in batches:
+        logits = network.forward(theta, batch.images)
+        log_p = logits.log_softmax(-1).gather(-1, batch.labels.unsqueeze(-1)).squeeze(-1)
+        loss -= log_p.double().sum(1)
+        wrong += (logits.argmax(-1) != batch.labels).sum(1)
+        count += batch.labels.shape[1]
+    return loss / count, wrong / count
 
 
 def loss_along(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -213,16 +213,16 @@ def _explained(
     owner: type[BaseModel] = model
     field: FieldInfo | None = None
     path: list[str] = []
+    annotation: Any = model
     for part in map(str, problem["loc"]):
-        is_key = field is None or owner is field.annotation
-        if not is_key:  # an item of a tuple, or a branch of a union
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            owner, field = annotation, annotation.model_fields.get(part)
+            annotation = field.annotation if field else None
+        elif get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+        else:  # an item of a tuple, or a branch of a union
             break
         path.append(part)
-        field = owner.model_fields.get(part)
-        if field is None:
-            break
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            owner = field.annotation
     if problem["type"] == "extra_forbidden":
         start = prefix + "".join(f"{part}." for part in path[:-1])
         known = [start + name for name in owner.model_fields]

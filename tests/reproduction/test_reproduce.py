@@ -139,7 +139,7 @@ def test_listing_trains_nothing(tmp_path, capsys):
     ("change", "words", "message"),
     [
         (("naive", "naiv"), [], "small, task-IL/SGD: unknown strategy 'naiv'"),
-        (("published: 55.5", "published: 555"), [], "task-IL/SGD: published = 555"),
+        (("published: 55.5", "published: 555"), [], "cells.task-IL.SGD.published = 555"),
         (("  domain-IL:\n    SGD", "  class-IL:\n    SGD"), [], "unknown row 'class-IL'"),
         (("strength: 5", "strength: [5, 6]"), [], "it is a grid"),
         (("", ""), ["--cells=SI"], "unknown row or method 'SI'"),

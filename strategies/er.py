@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
-from cl_bench.engine.tasks import Batch
-from cl_bench.replay import Replay
+from typing import Any, Literal
+
+from cl_bench.engine.learner import Learner
+from cl_bench.engine.tasks import Batch, TaskData
+from cl_bench.replay import Replay, ReplaySettings
+from cl_bench.strategy import setting
 
 
 class ER(Replay):
-    """A reservoir of all samples seen; as many of them again with every minibatch."""
+    """A reservoir of all samples seen; as many of them again with every minibatch.
+
+    With `fill=task` the buffer holds past tasks alone, as many samples of each, as much published
+    code has it ("naive rehearsal" of Hsu et al. 2018, arXiv 1810.12488; Avalanche's Replay).
+    """
 
     title = "ER"
     source = "Chaudhry et al. 2019 (arXiv 1902.10486), algorithm 1 with a reservoir"
+    fill: Literal["stream", "task"]
+
+    class Settings(ReplaySettings):
+        """The buffer's settings, and when it is filled."""
+
+        fill: Literal["stream", "task"] = setting(
+            "stream",
+            "when samples are kept: as they come, a reservoir of the stream; or at a task's end, "
+            "as many of each task",
+            later=True,
+        )
+
+    def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
+        if settings["fill"] == "task":
+            self.balance = "task"
+        super().__init__(learner, settings)
 
     def begin_step(self, batch: Batch) -> Batch:
         kept = self.replayed()
         return batch if kept is None else batch.joined(kept)
+
+    def after_step(self) -> None:
+        if self.fill == "stream":
+            super().after_step()
+
+    def end_task(self, task: TaskData) -> None:
+        if self.fill == "task":
+            for batch in task.sample(self.buffer_size, "memory", size=self.buffer_size):
+                self.buffer.add(batch)

@@ -107,6 +107,21 @@ def test_dark_replay_keeps_the_logits_a_sample_had_when_it_was_trained_on():
     assert strategy.buffer.filled == 64
 
 
+# --- experience replay ----------------------------------------------------------------------
+
+
+def test_a_buffer_filled_at_each_task_s_end_holds_past_tasks_alone_as_many_of_each():
+    strategy, batch = begun("er", tasks=2, buffer_size=60, replay_batch_size=20, fill="task")
+    for _ in range(3):
+        strategy.learner.step(strategy, batch)
+    counts = [(strategy.buffer.tasks == task).sum(1).tolist() for task in range(3)]
+    assert counts == [[30, 30], [30, 30], [0, 0]]
+    assert set(strategy.replayed().tasks.flatten().tolist()) == {0, 1}
+    stream, _ = begun("er", tasks=2, buffer_size=60, replay_batch_size=20)
+    stream.learner.step(stream, batch)
+    assert (stream.buffer.tasks == 2).any(), "a reservoir takes samples as they come"
+
+
 # --- gradient episodic memory ---------------------------------------------------------------
 
 

@@ -166,14 +166,15 @@ def problems(
         render: makes the page's files from the outcomes.
     """
     found = [f"{path}: no cell has this configuration" for path in strays(cells, folder)]
+    came: list[Outcome] = []
     for cell in cells:
         try:
-            read_entry(cell, folder)
+            came += outcomes([cell], folder)
         except UserError as error:
             found.append(str(error))
     if found:
         return found
-    for name, made in render(outcomes(cells, folder)).items():
+    for name, made in render(came).items():
         path = folder / name
         if not path.is_file() or path.read_bytes() != made:
             found.append(f"{path} is not what its entries give; make it again with --rebuild")

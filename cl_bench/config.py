@@ -64,6 +64,8 @@ class BenchmarkConfig(Section):
     """Test (and validation) images a task; None is all of them."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the training data held out for tuning; never trained on."""
+    padding: Annotated[int, Field(ge=0, le=100)] = added_later(0)
+    """Black pixels put around each image before a task permutes or turns it."""
 
 
 class NetworkConfig(Section):
@@ -72,7 +74,7 @@ class NetworkConfig(Section):
     name: Literal["mlp", "convnet"] = "mlp"
     hidden: tuple[Annotated[int, Field(ge=1, le=100_000)], ...] = (100, 100)
     input_padding: Annotated[int, Field(ge=0, le=100)] = added_later(0)
-    """Black pixels put around each image before the first layer."""
+    """Black pixels put around each image before the first layer, after what a task does to it."""
     input_mean: float = added_later(0.0)
     """Taken from each pixel (in [0, 1]) before the first layer, those put around it too."""
     input_std: Annotated[float, Field(gt=0)] = added_later(1.0)

@@ -52,7 +52,8 @@ class ImageTasks(Benchmark):
         self.check(config)
         self.dataset = dataset
         self.name = config.name
-        self.input_shape = dataset.input_shape
+        channels, *sides = dataset.input_shape
+        self.input_shape = (channels, *(side + 2 * config.padding for side in sides))
         self.scenario = config.scenario or self.scenarios[0]
         self.n_tasks = config.tasks or self.default_tasks
         self.notice = notice
@@ -119,7 +120,8 @@ class ImageTasks(Benchmark):
         if rows is not None:
             images, labels = images[rows], labels[rows]
         outputs = np.array(self.output_of(labels, seed, task), dtype=np.int64)
-        return Examples(np.ascontiguousarray(self.transform(images, seed, task)), outputs)
+        shown = self.transform(self._padded(images), seed, task)
+        return Examples(np.ascontiguousarray(shown), outputs)
 
     def epoch_size(self, task: int) -> int:
         """Return the number of training images that count as an epoch of this task."""
@@ -130,6 +132,8 @@ class ImageTasks(Benchmark):
         """Return a hash (16 hexadecimal digits) of all that makes the stream of this seed."""
         names = (self.dataset.checksum, self.name, self.version, self.scenario.value, self.n_tasks)
         digest = hashlib.sha256(repr(names).encode())
+        if self.config.padding:
+            digest.update(f"padding {self.config.padding}".encode())
         for split in self._splits:
             rows = self._split_rows(split)
             digest.update(_row_bytes(split, rows))
@@ -146,6 +150,15 @@ class ImageTasks(Benchmark):
     def _splits(self) -> tuple[Split, ...]:
         held_out = self.config.validation_fraction > 0
         return ("train", "valid", "test") if held_out else ("train", "test")
+
+    def _padded(self, images: np.ndarray) -> np.ndarray:
+        """Return the images uint8 [n, pixels] with the configuration's border around each."""
+        width = self.config.padding
+        if not width:
+            return images
+        shaped = images.reshape(-1, *self.dataset.input_shape)
+        border = ((0, 0), (0, 0), (width, width), (width, width))
+        return np.pad(shaped, border).reshape(len(images), -1)
 
     def _check_task(self, task: int) -> None:
         if not 0 <= task < self.n_tasks:

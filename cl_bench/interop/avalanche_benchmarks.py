@@ -111,6 +111,11 @@ def resolved(config: BenchmarkConfig) -> BenchmarkConfig:
             f"benchmark.order has no meaning for {config.name}: Avalanche leaves no choice;"
             " leave it out"
         )
+    if config.padding:
+        raise UserError(
+            f"benchmark.padding = {config.padding}: {config.name} takes Avalanche's images as they"
+            " are; leave it out"
+        )
     return config.model_copy(
         update={
             "tasks": config.tasks or classic.tasks,

@@ -114,6 +114,20 @@ def test_tasks_do_not_depend_on_scenario_or_on_how_many_there_are(make: Make) ->
             )
 
 
+def test_padding_is_put_around_images_before_a_task_changes_them(make: Make) -> None:
+    plain = make("split-mnist-5k").examples(0, 1, "test")
+    split = make("split-mnist-5k", padding=2)
+    padded = split.examples(0, 1, "test")
+    assert split.input_shape == (1, 32, 32)
+    images = padded.images.reshape(-1, 32, 32)
+    np.testing.assert_array_equal(images[:, 2:-2, 2:-2].reshape(-1, 784), plain.images)
+    assert images.sum() == plain.images.sum(dtype=np.int64)
+    np.testing.assert_array_equal(padded.labels, plain.labels)
+    permuted = make("permuted-mnist-5k", padding=2).examples(0, 0, "test").images
+    black = (permuted == 0).all(0)
+    assert black.reshape(32, 32)[2:-2, 2:-2].sum() > 150, "the border's pixels move, too"
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_same_seed_same_stream_other_seed_another(make: Make, family: str) -> None:
     settings = {"order": "seed"} if family == "split" else {}
@@ -134,6 +148,7 @@ def test_stream_ids_differ_whenever_the_stream_does(make: Make) -> None:
         base | {"scenario": "domain"},
         base | {"scenario": "class"},
         base | {"order": "seed"},
+        base | {"padding": 1},
         base | {"train_samples": 50},
         base | {"train_samples": 51},
         base | {"test_samples": 50},
@@ -144,7 +159,9 @@ def test_stream_ids_differ_whenever_the_stream_does(make: Make) -> None:
         {"name": "permuted-mnist-5k", "tasks": 6},
         {"name": "permuted-mnist-5k", "scenario": "task"},
         {"name": "permuted-mnist-5k", "train_samples": 50},
+        {"name": "permuted-mnist-5k", "padding": 2},
         {"name": "rotated-mnist-5k"},
+        {"name": "rotated-mnist-5k", "padding": 2},
         {"name": "two-task-mnist-5k"},
         {"name": "permuted-mnist"},
         {"name": "split-mnist"},

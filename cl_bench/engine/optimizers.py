@@ -104,10 +104,13 @@ class Adam(Optimizer):
             self.square = torch.zeros_like(theta)
         self.steps += 1
         self.mean.lerp_(gradient, 1 - self._beta1)
-        self.square.mul_(self._beta2).addcmul_(gradient * (1 - self._beta2), gradient)
-        root = self.square.sqrt().div_((1 - self._beta2**self.steps).sqrt()).add_(self._epsilon)
-        rate = self._negative_rate / (1 - self._beta1**self.steps)
-        theta.add_(self.mean.div(root).mul_(rate))
+        # One tensor for all that is intermediate: each new one costs a large stack page faults.
+        scratch = gradient * (1 - self._beta2)
+        self.square.mul_(self._beta2).addcmul_(scratch, gradient)
+        torch.sqrt(self.square, out=scratch)
+        scratch.div_((1 - self._beta2**self.steps).sqrt()).add_(self._epsilon)
+        torch.div(self.mean, scratch, out=scratch)
+        theta.add_(scratch.mul_(self._negative_rate / (1 - self._beta1**self.steps)))
 
     def reset(self) -> None:
         self.steps = 0
@@ -128,9 +131,11 @@ class RMSProp(Optimizer):
     def _move(self, theta: Tensor, gradient: Tensor) -> None:
         if self.square is None:
             self.square = torch.zeros_like(theta)
-        self.square.mul_(self._beta2).addcmul_(gradient * self._rest, gradient)
-        root = self.square.sqrt().add_(self._epsilon)
-        theta.add_(gradient.div(root).mul_(self._negative_rate))
+        scratch = gradient * self._rest
+        self.square.mul_(self._beta2).addcmul_(scratch, gradient)
+        torch.sqrt(self.square, out=scratch).add_(self._epsilon)
+        torch.div(gradient, scratch, out=scratch)
+        theta.add_(scratch.mul_(self._negative_rate))
 
     def reset(self) -> None:
         self.square = None

@@ -66,6 +66,8 @@ class BenchmarkConfig(Section):
     """Share of the training data held out for tuning; never trained on."""
     padding: Annotated[int, Field(ge=0, le=100)] = added_later(0)
     """Black pixels put around each image before a task permutes or turns it."""
+    identity_first: bool = added_later(False)
+    """Permuted benchmarks: the first task shows the images as they are."""
 
 
 class NetworkConfig(Section):

@@ -29,6 +29,8 @@ class ImageTasks(Benchmark):
     """The paper whose definition this is."""
     default_order: ClassVar[str | None] = None
     """How classes are ordered; None where a benchmark has no such choice."""
+    permutes: ClassVar[bool] = False
+    """Whether a task may be the identity, as `benchmark.identity_first` has it."""
 
     def __init__(
         self,
@@ -78,6 +80,11 @@ class ImageTasks(Benchmark):
             raise UserError(
                 f"benchmark.order has no meaning for {config.name}: its tasks are not made by"
                 " dividing the classes; leave it out, or take a split- benchmark"
+            )
+        if config.identity_first and not cls.permutes:
+            raise UserError(
+                f"benchmark.identity_first has no meaning for {config.name}: it permutes no pixels;"
+                " leave it out, or take a permuted- benchmark"
             )
 
     @abstractmethod

@@ -14,10 +14,12 @@ class Permuted(SameClasses):
     """A random permutation of the pixels a task, drawn by seed and task.
 
     Every task is permuted, the first too, so that no task is easier than the others for
-    a network that looks at neighbouring pixels.
+    a network that looks at neighbouring pixels; with `identity_first` that one is not, as in much
+    published code.
     """
 
     family: ClassVar[str] = "permuted"
+    permutes: ClassVar[bool] = True
     title: ClassVar[str] = "the pixels in another random order for each task"
     source: ClassVar[str] = (
         "Goodfellow et al., arXiv 1312.6211; Kirkpatrick et al., arXiv 1612.00796"
@@ -26,6 +28,8 @@ class Permuted(SameClasses):
     def permutation(self, seed: int, task: int) -> np.ndarray:
         """Return int64 [pixels]: pixel j of the task is pixel `permutation[j]` of the image."""
         pixels = int(np.prod(self.input_shape[1:]))
+        if task == 0 and self.config.identity_first:
+            return np.arange(pixels)
         return self._stream("permutation", seed, task).permutation(pixels)
 
     def transform(self, images: np.ndarray, seed: int, task: int) -> np.ndarray:

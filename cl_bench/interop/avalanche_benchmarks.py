@@ -111,11 +111,12 @@ def resolved(config: BenchmarkConfig) -> BenchmarkConfig:
             f"benchmark.order has no meaning for {config.name}: Avalanche leaves no choice;"
             " leave it out"
         )
-    if config.padding:
-        raise UserError(
-            f"benchmark.padding = {config.padding}: {config.name} takes Avalanche's images as they"
-            " are; leave it out"
-        )
+    for key in ("padding", "identity_first"):
+        if getattr(config, key):
+            raise UserError(
+                f"benchmark.{key} has no meaning for {config.name}: Avalanche makes its tasks;"
+                " leave it out"
+            )
     return config.model_copy(
         update={
             "tasks": config.tasks or classic.tasks,

@@ -70,6 +70,10 @@ def test_mistakes_are_told_before_data_are_looked_for() -> None:
         benchmarks.get(BenchmarkConfig(name="permuted-fashion-mnist", order="seed"))
     with pytest.raises(UserError, match="has 2 tasks, not 5"):
         benchmarks.get(BenchmarkConfig(name="two-task-fashion-mnist", tasks=5))
+    with pytest.raises(UserError, match="identity_first has no meaning for split-mnist"):
+        benchmarks.get(BenchmarkConfig(name="split-mnist", identity_first=True))
+    with pytest.raises(UserError, match="padding has no meaning for avalanche:SplitMNIST"):
+        benchmarks.resolved(BenchmarkConfig(name="avalanche:SplitMNIST", padding=2))
 
 
 def test_a_scenario_that_a_benchmark_lacks_is_refused() -> None:

@@ -128,6 +128,13 @@ def test_padding_is_put_around_images_before_a_task_changes_them(make: Make) -> 
     assert black.reshape(32, 32)[2:-2, 2:-2].sum() > 150, "the border's pixels move, too"
 
 
+def test_the_first_permuted_task_may_be_the_images_as_they_are(make: Make) -> None:
+    usual, plain = make("permuted-mnist-5k"), make("permuted-mnist-5k", identity_first=True)
+    shown = [plain.examples(3, task, "test").images for task in (0, 1)]
+    np.testing.assert_array_equal(shown[0], plain.dataset.test_images)
+    np.testing.assert_array_equal(shown[1], usual.examples(3, 1, "test").images)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_same_seed_same_stream_other_seed_another(make: Make, family: str) -> None:
     settings = {"order": "seed"} if family == "split" else {}
@@ -160,6 +167,7 @@ def test_stream_ids_differ_whenever_the_stream_does(make: Make) -> None:
         {"name": "permuted-mnist-5k", "scenario": "task"},
         {"name": "permuted-mnist-5k", "train_samples": 50},
         {"name": "permuted-mnist-5k", "padding": 2},
+        {"name": "permuted-mnist-5k", "identity_first": True},
         {"name": "rotated-mnist-5k"},
         {"name": "rotated-mnist-5k", "padding": 2},
         {"name": "two-task-mnist-5k"},

@@ -10,21 +10,30 @@ from torch import Tensor
 
 from cl_bench.engine.tasks import TaskData
 from cl_bench.linalg import gram
-from cl_bench.replay import Replay
+from cl_bench.replay import Replay, ReplaySettings
+from cl_bench.strategy import setting
 
 
 class AGEM(Replay):
     """Projects the gradient off that of a minibatch of the memory where the two are opposed.
 
     Eq. 11: g - (g . r / r . r) r where g . r < 0, with r the gradient at samples drawn from all
-    past tasks. The memory holds as many samples of each task; it has a fixed size in all, where
-    the paper gives every task so many places, and takes them at random, not the last of each
-    class.
+    past tasks. The memory holds as many samples of each task, taken at random (the paper takes the
+    last of each class). It is full from the first task on, unless `per_task` gives every task so
+    many places and no more, as the paper does.
     """
 
     title = "A-GEM"
     source = "Chaudhry et al. 2019, ICLR (arXiv 1812.00420), eq. 11"
     balance = "task"
+    per_task: int
+
+    class Settings(ReplaySettings):
+        """The memory's settings."""
+
+        per_task: int = setting(
+            0, "samples kept of each task; 0 divides the buffer among the tasks", low=0, later=True
+        )
 
     def adjust_gradient(self, gradient: Tensor) -> None:
         kept = self.replayed()
@@ -40,5 +49,6 @@ class AGEM(Replay):
         """Keep nothing yet: the memory is of past tasks."""
 
     def end_task(self, task: TaskData) -> None:
-        for batch in task.sample(self.buffer_size, "memory", size=self.buffer_size):
+        count = self.per_task or self.buffer_size
+        for batch in task.sample(count, "memory", size=count):
             self.buffer.add(batch)

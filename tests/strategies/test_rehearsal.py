@@ -122,6 +122,15 @@ def test_a_buffer_filled_at_each_task_s_end_holds_past_tasks_alone_as_many_of_ea
     assert (stream.buffer.tasks == 2).any(), "a reservoir takes samples as they come"
 
 
+def test_a_memory_that_gives_each_task_so_many_places_fills_up_task_by_task():
+    for tasks, shared in ((1, [60, 0]), (2, [30, 30])):
+        strategy, _ = begun("a-gem", tasks=tasks, buffer_size=60, per_task=20)
+        divided, _ = begun("a-gem", tasks=tasks, buffer_size=60)
+        kept = [(s.buffer.tasks == t).sum(1).tolist() for s in (strategy, divided) for t in (0, 1)]
+        fixed = [20, 20 * (tasks - 1)]
+        assert kept == [[count, count] for count in fixed + shared]
+
+
 # --- gradient episodic memory ---------------------------------------------------------------
 
 

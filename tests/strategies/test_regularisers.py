@@ -110,3 +110,5 @@ def test_cumulative_trains_on_all_tasks_and_goes_on_from_where_it_was(monkeypatc
     steps = sum(10 * (task + 1) + 12 for task in range(5))
     assert record.cost["samples_seen"] == 64 * steps
     assert record.accuracy.query("after_task == 4").accuracy.min() > 0.5
+    (short,) = train([config("cumulative", settings={"iterations": 7}, **changes)])
+    assert short.cost["samples_seen"] == 64 * 5 * (7 + 12), "as long at each task"

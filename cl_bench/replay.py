@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cl_bench.engine.learner import Learner, cross_entropy
-from cl_bench.engine.tasks import PIXEL_SCALE, Batch
+from cl_bench.engine.tasks import PIXEL_SCALE, Batch, TaskData
 from cl_bench.state import Kept
 from cl_bench.strategy import Strategy, StrategySettings, setting
 
@@ -87,6 +87,11 @@ class Buffer(Kept):
             self._keys[rows, places] = u[rows, source]
         for name, value in extra.items():
             self.extra[name][rows, places] = value[rows, source]
+
+    def add_sample(self, task: TaskData, count: int) -> None:
+        """Offer a uniform sample of a task: `count` of its training images, at most all."""
+        for batch in task.sample(count, "memory", size=count):
+            self.add(batch)
 
     def draw(self, count: int, purpose: str = "replay") -> Replayed | None:
         """Return `count` of the samples kept, each as likely as any other; None while empty.

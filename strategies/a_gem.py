@@ -49,6 +49,4 @@ class AGEM(Replay):
         """Keep nothing yet: the memory is of past tasks."""
 
     def end_task(self, task: TaskData) -> None:
-        count = self.per_task or self.buffer_size
-        for batch in task.sample(count, "memory", size=count):
-            self.buffer.add(batch)
+        self.buffer.add_sample(task, self.per_task or self.buffer_size)

@@ -46,5 +46,4 @@ class ER(Replay):
 
     def end_task(self, task: TaskData) -> None:
         if self.fill == "task":
-            for batch in task.sample(self.buffer_size, "memory", size=self.buffer_size):
-                self.buffer.add(batch)
+            self.buffer.add_sample(task, self.buffer_size)

@@ -63,6 +63,5 @@ class GEM(Strategy):
 
     def end_task(self, task: TaskData) -> None:
         memory = Buffer(self.learner, min(self.memory_per_task, task.epoch_samples))
-        for batch in task.sample(memory.capacity, "memory", size=memory.capacity):
-            memory.add(batch)
+        memory.add_sample(task, memory.capacity)
         self.memories.append(memory)

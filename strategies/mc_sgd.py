@@ -77,6 +77,5 @@ class MCSGD(Replay):
         gradient /= 2 * points
 
     def end_task(self, task: TaskData) -> None:
-        for batch in task.sample(self.buffer_size, "memory", size=self.buffer_size):
-            self.buffer.add(batch)
+        self.buffer.add_sample(task, self.buffer_size)
         del self.past, self.new

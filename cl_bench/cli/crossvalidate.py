@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cl_bench.cli.output import Format, FormatOption, counted, emit, remark
-from cl_bench.cli.training import train
+from cl_bench.cli.training import DataDirOption, train
 from cl_bench.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def crossvalidate(
     write: Annotated[
         Path | None, typer.Option(help="Write the page to this .md file, a .csv beside it.")
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder to search for data first.")] = None,
+    data_dir: DataDirOption = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes (default: one a core).", min=1)
     ] = None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cl_bench.cli.output import Format, FormatOption, counted, emit_many, remark
+from cl_bench.cli.training import DataDirOption
 from cl_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def landscape(
     workers: Annotated[
         int | None, typer.Option(help="Processes (default: one a core).", min=1)
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder to search for data first.")] = None,
+    data_dir: DataDirOption = None,
     download: Annotated[
         bool, typer.Option("--download/--no-download", help="Fetch data that are missing.")
     ] = True,
@@ -55,8 +56,6 @@ def landscape(
     from cl_bench.landscape import record, study
     from cl_bench.results.store import RunStore
 
-    if data_dir is not None and not data_dir.is_dir():
-        raise UserError(f"--data-dir {data_dir}: there is no such folder")
     if setting == "list":
         return _list(format)
     given = {"seeds": seeds, "first_seed": first_seed}

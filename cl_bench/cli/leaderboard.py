@@ -127,8 +127,6 @@ def verify(
     """
     from cl_bench.leaderboard import board as boards
 
-    if data_dir is not None and not data_dir.is_dir():
-        raise UserError(f"--data-dir {data_dir}: there is no such folder")
     if seeds is not None and rerun is None:
         raise UserError(f"--seeds {seeds} is of --rerun; give both, such as --rerun 1")
     checks = boards.verify(board, data_dir)

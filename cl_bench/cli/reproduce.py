@@ -44,7 +44,7 @@ def reproduce(
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Only list the cells.")] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Only check that page and entries agree.")
+        bool, typer.Option("--verify", help="Only check page, entries, data and task streams.")
     ] = False,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Only make the page again from the entries.")
@@ -82,8 +82,11 @@ def reproduce(
     all_cells = [cell for found in known.values() for cell in found]
     if verify:
         problems = results.problems(all_cells, to, lambda o: page.render(every, all_cells, o))
-        for problem in problems:
-            remark(problem)
+        skipped: list[str] = []
+        if not problems:
+            problems, skipped = results.problems_of_streams(all_cells, to, data_dir)
+        for told in problems + skipped:
+            remark(told)
         if problems:
             raise typer.Exit(1)
         remark(f"{to} agrees with its entries to the byte")

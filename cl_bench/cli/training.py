@@ -48,7 +48,17 @@ DeviceOption = Annotated[Device, typer.Option(help="auto is cuda where there is 
 WorkersOption = Annotated[
     int | None, typer.Option(help="Processes (default: one a core; 1 on cuda).", min=1)
 ]
-DataDirOption = Annotated[Path | None, typer.Option(help="Folder to search for data first.")]
+
+
+def _folder_there(data_dir: Path | None) -> Path | None:
+    if data_dir is not None and not data_dir.is_dir():
+        raise UserError(f"--data-dir {data_dir}: there is no such folder")
+    return data_dir
+
+
+DataDirOption = Annotated[
+    Path | None, typer.Option(help="Folder to search for data first.", callback=_folder_there)
+]
 DownloadOption = Annotated[
     bool, typer.Option("--download/--no-download", help="Fetch data that are missing.")
 ]
@@ -63,8 +73,6 @@ def prepare(
     from cl_bench.execution import Work, cores
     from cl_bench.results.store import RunStore
 
-    if data_dir is not None and not data_dir.is_dir():
-        raise UserError(f"--data-dir {data_dir}: there is no such folder")
     chosen = pick_device(device.value).type
     RunStore(out).check_writable()
     work = Work(out, chosen, data_dir, tuple(registry.added_files()))

@@ -11,12 +11,12 @@ from cl_bench.leaderboard.entries import Entry
 
 
 def problem_of_streams(entries: Sequence[Entry], data_dir: Path | None) -> tuple[str | None, str]:
-    """Return what is wrong with the data and streams of entries that stand together, and a note.
+    """Return what is wrong with the data and streams of entries of one benchmark, and a note.
 
     Both are made again from the benchmark's configuration and the seeds.
 
     Args:
-        entries: of one protocol, agreeing on data and on each seed's stream.
+        entries: of one benchmark configuration.
         data_dir: where to look for data first.
 
     Returns:
@@ -31,11 +31,12 @@ def problem_of_streams(entries: Sequence[Entry], data_dir: Path | None) -> tuple
     if benchmark.config != config:
         return None, f"not checked: only the data of {benchmark.name} are at hand"
     at_hand = {"name": benchmark.dataset.name, "checksum": benchmark.dataset.checksum}
-    runs = {run.seed: run for entry in entries for run in entry.runs}
-    for seed, run in sorted(runs.items()):
+    streams: dict[int, str] = {}
+    for run in (run for entry in entries for run in entry.runs):
         if run.data != at_hand:
             return f"the entries are of the data {run.data}, those at hand are {at_hand}", ""
-        stream = benchmark.stream_id(seed)
+        seed = run.seed
+        stream = streams[seed] = streams.get(seed) or benchmark.stream_id(seed)
         if run.stream_id != stream:
             return f"seed {seed}: the entries have {run.stream_id}, its stream is {stream}", ""
-    return None, f"seeds {', '.join(map(str, sorted(runs)))}"
+    return None, f"seeds {', '.join(map(str, sorted(streams)))}"

@@ -6,6 +6,7 @@ to make them again. It lies at `<folder>/<table>/<strategy>-<group_id>.json`.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from cl_bench.errors import UserError
 from cl_bench.leaderboard.entries import Board, Entry, entry_bytes, parse_entry, problem_of
 from cl_bench.leaderboard.records import entry_of
 from cl_bench.leaderboard.standings import figures
+from cl_bench.leaderboard.streams import problem_of_streams
 from cl_bench.protocol import settings_grid
 from cl_bench.reproduction.tables import Cell, PublishedTable
 from cl_bench.results.files import replace
@@ -179,3 +181,30 @@ def problems(
         if not path.is_file() or path.read_bytes() != made:
             found.append(f"{path} is not what its entries give; make it again with --rebuild")
     return found
+
+
+def problems_of_streams(
+    cells: Iterable[Cell], folder: Path, data_dir: Path | None
+) -> tuple[list[str], list[str]]:
+    """Return what is wrong with the entries' data and task streams, and what was not checked.
+
+    Both are made again from the benchmarks' configurations and the seeds.
+
+    Args:
+        cells: of all tables; their entries are not damaged.
+        folder: where the entries are.
+        data_dir: where to look for data first.
+    """
+    of_benchmark: dict[str, list[Entry]] = defaultdict(list)
+    for came in outcomes(cells, folder):
+        config = run_config(came.cell, 0).benchmark
+        of_benchmark[config.model_dump_json()].append(came.entry)
+    wrong, skipped = [], []
+    for entries in of_benchmark.values():
+        configs = ", ".join(sorted({entry.board.config for entry in entries}))
+        problem, note = problem_of_streams(entries, data_dir)
+        if problem:
+            wrong.append(f"{configs}: {problem}")
+        elif note.startswith("not checked"):
+            skipped.append(f"{configs}: data and task streams {note}")
+    return wrong, skipped

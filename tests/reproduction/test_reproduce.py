@@ -127,6 +127,18 @@ def test_what_was_changed_by_hand_is_found(made, tmp_path, digit, capsys):
     assert run(folder, "--verify") == 0
 
 
+def test_task_streams_are_made_again_from_their_seeds(made, tmp_path, capsys):
+    import shutil
+
+    folder = Path(shutil.copytree(made, tmp_path / "copy"))
+    path, entry = next(iter(entries(folder).items()))
+    stream = entry.runs[0].stream_id
+    path.write_text(path.read_text().replace(stream, "0123456789abcdef"))
+    assert run(folder, "--rebuild") == 0  # page and entries agree
+    assert run(folder, "--verify") == 1
+    assert f"its stream is {stream}" in capsys.readouterr().err
+
+
 def test_listing_trains_nothing(tmp_path, capsys):
     (tmp_path / "small.yaml").write_text(TABLE)
     assert run(tmp_path, "--list", "--cells=task-IL/EWC", "--format=json") == 0

@@ -269,7 +269,15 @@ PAIRS: tuple[Pair, ...] = (
         mapping="Both replay as many images as the minibatch has.",
         why="Theirs replays past tasks alone, and fills its memory after each task, balanced over "
         "tasks (replay.py:122); ours is the paper's reservoir of the whole stream, the task in "
-        "training included. With a memory filled as theirs is, ours came to 84.9 percent.",
+        "training included.",
+    ),
+    Pair(
+        "er, filled by task",
+        "split, class",
+        ("er", {"buffer_size": 500, "fill": "task"}),
+        ("avalanche:Replay", {"mem_size": 500}),
+        mapping="As before; our memory is filled after each task, balanced over tasks, too. Each "
+        "draws its own.",
     ),
     Pair(
         "gdumb",

@@ -6,6 +6,7 @@ which is free and broadcasts: weights are [R, D], numeric settings [R, 1].
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -183,6 +184,15 @@ def tune_range(settings: type[BaseModel], name: str) -> TuneRange | None:
         return None
     low, high = declared["tune"]
     return TuneRange(low, high, bool(declared["log"]))
+
+
+def all_settings(strategy: type[Strategy], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every setting of a strategy: those given, and the defaults of the others.
+
+    A configuration leaves out settings that came later while they have their defaults.
+    """
+    fields = strategy.Settings.model_fields
+    return {name: given.get(name, field.default) for name, field in fields.items()}
 
 
 def free_settings(strategy: type[Strategy]) -> set[str]:

@@ -37,4 +37,4 @@ class Cumulative(Exploration):
 
     @classmethod
     def task_steps(cls, settings: dict[str, Any], ordinary: int, batch_size: int) -> int:
-        return int(settings.get("iterations", 0)) or ordinary
+        return int(settings["iterations"]) or ordinary

@@ -34,7 +34,7 @@ from cl_bench.engine.networks import build_network
 from cl_bench.engine.tasks import Streams
 from cl_bench.plan import runs_of
 from cl_bench.results.record import RunRecord
-from cl_bench.strategy import Strategy, free_settings, tune_range
+from cl_bench.strategy import Strategy, all_settings, free_settings, tune_range
 
 SHORT: dict[str, Any] = {
     "exploration_steps": 12,
@@ -144,7 +144,7 @@ class Trainings:
         for values in ({**short, **wanted}, wanted):
             if allows(self.kind.Settings, values):
                 break
-        return self.kind.Settings(**values).model_dump(mode="json")
+        return all_settings(self.kind, self.kind.Settings(**values).model_dump(mode="json"))
 
     def config(
         self,

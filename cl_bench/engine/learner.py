@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from cl_bench.engine.networks import Network
 from cl_bench.engine.optimizers import build_optimizer, column
 from cl_bench.engine.tasks import Batch, Outputs
 from cl_bench.seeding import torch_generator
-from cl_bench.strategy import Strategy, free_settings
+from cl_bench.strategy import Strategy, all_settings, free_settings
 
 if TYPE_CHECKING:
     from cl_bench.engine.networks import Cotangent
@@ -136,14 +136,10 @@ class Learner:
         self, strategy: type[Strategy], configs: Sequence[RunConfig]
     ) -> dict[str, object]:
         """Return a strategy's settings: free ones as [R, 1] tensors, the others as they are."""
-        free = free_settings(strategy)
-        values: dict[str, object] = {}
-        for name, field in strategy.Settings.model_fields.items():
-            given: list[Any] = [c.strategy.settings.get(name, field.default) for c in configs]
-            if name in free:
-                values[name] = column([float(v) for v in given], self.device)
-            else:
-                values[name] = given[0]
+        given = [all_settings(strategy, config.strategy.settings) for config in configs]
+        values: dict[str, object] = dict(given[0])
+        for name in free_settings(strategy):
+            values[name] = column([float(each[name]) for each in given], self.device)
         return values
 
     def step(self, strategy: Strategy, batch: Batch) -> None:

@@ -31,7 +31,7 @@ from cl_bench.errors import UserError
 from cl_bench.results.provenance import collect
 from cl_bench.results.record import RunRecord
 from cl_bench.state import State, give, take
-from cl_bench.strategy import Strategy
+from cl_bench.strategy import Strategy, all_settings
 
 Progress = Callable[[int, int], None]
 """Called with the steps done and the steps of the whole stack."""
@@ -63,12 +63,18 @@ def task_steps(config: RunConfig, benchmark: Benchmark, strategy: type[Strategy]
     else:
         images = sum(benchmark.epoch_size(member) for member in members)
         ordinary = max(1, int((training.epochs or 1) * images / training.batch_size))
-    return strategy.task_steps(config.strategy.settings, ordinary, training.batch_size)
+    settings = all_settings(strategy, config.strategy.settings)
+    return strategy.task_steps(settings, ordinary, training.batch_size)
+
+
+def extra_steps(config: RunConfig, strategy: type[Strategy]) -> int:
+    """Return the training steps at the end of each task besides the ordinary ones."""
+    return strategy.extra_steps(all_settings(strategy, config.strategy.settings))
 
 
 def count_steps(config: RunConfig, benchmark: Benchmark, strategy: type[Strategy]) -> int:
     """Return all training steps of a run, extra steps at the tasks' ends included."""
-    extra = strategy.extra_steps(config.strategy.settings)
+    extra = extra_steps(config, strategy)
     return sum(
         task_steps(config, benchmark, strategy, task) + extra for task in range(benchmark.n_tasks)
     )
@@ -193,7 +199,7 @@ class _Stack:
                 if self._due(index, number):
                     self._evaluate_during(index, number)
                 self._save_if_due()
-        extra = strategy.extra_steps(config.strategy.settings)
+        extra = extra_steps(config, type(strategy))
         with self.stopwatch.phase("consolidate"):
             for number, batch in self._left(task, ordinary, extra, "exploration"):
                 learner.step(strategy, batch)

@@ -39,7 +39,7 @@ from cl_bench.interop.torch_parts import (
     wrap,
 )
 from cl_bench.protocol import settings_grid
-from cl_bench.strategy import Strategy
+from cl_bench.strategy import Strategy, all_settings
 
 _LOADED_AT_ONCE = 500
 
@@ -89,7 +89,7 @@ class StrategyPlugin(SupervisedPlugin):
         grid = settings_grid(self.name, settings)
         if len(grid) > 1:
             raise UserError(f"{self.name}: a plug-in trains one run; give single values, no lists")
-        self.settings = grid[0]
+        self.settings = all_settings(self.kind, grid[0])
         self.learner: Learner
         """What the strategy sees of the training; made as the first task begins."""
         self.own: Strategy

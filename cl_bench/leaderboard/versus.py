@@ -48,7 +48,8 @@ def page(rows: Rows, strategy: str) -> str:
             "seeds": row["seeds"],
             strategy: interval_text(row["value"], None, None),
             "the other": interval_text(row["other_value"], None, None),
-            "difference": interval_text(row["difference"], row["low"], row["high"]),
+            "difference": interval_text(row["difference"], row["low"], row["high"], digits=5),
+            "p (Holm)": f"{row['p_holm']:.2g}",
             "verdict": row["verdict"],
         }
         for row in rows
@@ -56,6 +57,9 @@ def page(rows: Rows, strategy: str) -> str:
     metric = METRICS[FIGURES[0]]
     higher = sum(row["verdict"] == "higher" for row in rows)
     lower = sum(row["verdict"] == "lower" for row in rows)
+    undecided = [row for row in rows if row["verdict"] not in ("higher", "lower")]
+    above = sum(row["low"] > 0 for row in undecided)
+    below = sum(row["high"] < 0 for row in undecided)
     names = ",".join(dict.fromkeys(row["against"] for row in rows))
     parts = [
         f"# {strategy} against others, board by board",
@@ -64,7 +68,12 @@ def page(rows: Rows, strategy: str) -> str:
         "each board's `table.json`. A verdict needs an interval that leaves out 0 and a t-test "
         "that holds after Holm's correction over all pairs of the board.",
         f"Of these {len(rows)} comparisons {strategy} is higher in {higher}, lower in {lower}, and "
-        f"in {len(rows) - higher - lower} no difference is shown.",
+        f"in {len(undecided)} no difference is shown; of those, the interval alone leaves out 0 on "
+        f"the higher side in {above} and on the lower side in {below}.",
+        "Comparisons are not independent of each other: boards share data and seeds, and on those "
+        "that differ in the number of tasks alone, equal settings begin alike. Boards with more "
+        "entries correct for more pairs. How settings were chosen, what they keep and what they "
+        "cost is on each board.",
         markdown(shown) if shown else "",
         f"```\npython -m cl_bench leaderboard versus {strategy} --others {names} "
         f"--page leaderboards/{strategy}.md\n```",

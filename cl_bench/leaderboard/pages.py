@@ -119,6 +119,7 @@ def _readme(entries: Sequence[Entry], found: Standings) -> str:
     rows = found.rows
     by_group = {entry.group_id: entry for entry in entries}
     ordered = [by_group[row["group_id"]] for row in rows]
+    label = labels(ordered)
     table = [
         {**short, "entry": f"[{row['group_id'][:8]}]({row['file']})"}
         for short, row in zip(people_rows(rows), rows, strict=True)
@@ -138,7 +139,7 @@ def _readme(entries: Sequence[Entry], found: Standings) -> str:
         "## How to make it again",
         "```\n" + "\n".join(commands(ordered)) + "\n```",
         "## Where the numbers come from",
-        markdown(origins(ordered)),
+        markdown(origins((label[entry.group_id], entry) for entry in ordered)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -236,12 +237,15 @@ def _account(entry: Entry) -> str:
     return " ".join(text for text in (entry.tuning, spent) if text) or "No account was given."
 
 
-def origins(entries: Sequence[Entry]) -> Rows:
-    """Return where the runs were made (code, packages, machine), a row for each such place."""
-    label = labels(entries)
+def origins(named: Iterable[tuple[str, Entry]]) -> Rows:
+    """Return where the runs were made (code, packages, machine), a row for each such place.
+
+    Args:
+        named: entries, each with the name that it is shown by.
+    """
     found: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for entry in entries:
-        found.setdefault(tuple(_origin(entry).items()), []).append(label[entry.group_id])
+    for name, entry in named:
+        found.setdefault(tuple(_origin(entry).items()), []).append(name)
     return [
         {"entries": "all" if len(found) == 1 else "; ".join(names), **dict(origin)}
         for origin, names in found.items()

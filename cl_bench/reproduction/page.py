@@ -112,7 +112,8 @@ def _readme(
         missing = [c.name for c in cells if c.table == name and c.name not in made]
         parts += _section(name, table, mine, missing)
     if outcomes:
-        parts += ["## Where the numbers come from", markdown(origins([o.entry for o in outcomes]))]
+        named = ((f"{o.cell.table} {o.cell.name}", o.entry) for o in outcomes)
+        parts += ["## Where the numbers come from", markdown(origins(named))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

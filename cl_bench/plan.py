@@ -204,13 +204,13 @@ def _check_landscape(name: str, strategy: type[Strategy], samples: int | None) -
 
 def _check_steps(config: RunConfig, benchmark: Benchmark, strategy: type[Strategy]) -> None:
     """Refuse settings that cannot work with as few steps as a task takes."""
-    from cl_bench.engine import extra_steps, task_steps
+    from cl_bench.engine import task_steps
     from cl_bench.strategy import all_settings
 
     given = all_settings(strategy, config.strategy.settings)
     fewest = min(task_steps(config, benchmark, strategy, task) for task in range(benchmark.n_tasks))
     try:
-        strategy.check(given, fewest + extra_steps(config, strategy))
+        strategy.check(given, fewest + strategy.extra_steps(given))
     except ValueError as error:
         raise UserError(f"{config.strategy.name}.{error}") from None
 

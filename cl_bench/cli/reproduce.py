@@ -81,10 +81,9 @@ def reproduce(
         return
     all_cells = [cell for found in known.values() for cell in found]
     if verify:
-        problems = results.problems(all_cells, to, lambda o: page.render(every, all_cells, o))
-        skipped: list[str] = []
-        if not problems:
-            problems, skipped = results.problems_of_streams(all_cells, to, data_dir)
+        problems, skipped = results.verify(
+            all_cells, to, lambda o: page.render(every, all_cells, o), data_dir
+        )
         for told in problems + skipped:
             remark(told)
         if problems:

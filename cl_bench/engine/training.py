@@ -67,14 +67,14 @@ def task_steps(config: RunConfig, benchmark: Benchmark, strategy: type[Strategy]
     return strategy.task_steps(settings, ordinary, training.batch_size)
 
 
-def extra_steps(config: RunConfig, strategy: type[Strategy]) -> int:
+def _extra_steps(config: RunConfig, strategy: type[Strategy]) -> int:
     """Return the training steps at the end of each task besides the ordinary ones."""
     return strategy.extra_steps(all_settings(strategy, config.strategy.settings))
 
 
 def count_steps(config: RunConfig, benchmark: Benchmark, strategy: type[Strategy]) -> int:
     """Return all training steps of a run, extra steps at the tasks' ends included."""
-    extra = extra_steps(config, strategy)
+    extra = _extra_steps(config, strategy)
     return sum(
         task_steps(config, benchmark, strategy, task) + extra for task in range(benchmark.n_tasks)
     )
@@ -199,7 +199,7 @@ class _Stack:
                 if self._due(index, number):
                     self._evaluate_during(index, number)
                 self._save_if_due()
-        extra = extra_steps(config, type(strategy))
+        extra = _extra_steps(config, type(strategy))
         with self.stopwatch.phase("consolidate"):
             for number, batch in self._left(task, ordinary, extra, "exploration"):
                 learner.step(strategy, batch)

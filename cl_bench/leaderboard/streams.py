@@ -31,12 +31,12 @@ def problem_of_streams(entries: Sequence[Entry], data_dir: Path | None) -> tuple
     if benchmark.config != config:
         return None, f"not checked: only the data of {benchmark.name} are at hand"
     at_hand = {"name": benchmark.dataset.name, "checksum": benchmark.dataset.checksum}
-    streams: dict[int, str] = {}
-    for run in (run for entry in entries for run in entry.runs):
+    runs = [run for entry in entries for run in entry.runs]
+    streams = {seed: benchmark.stream_id(seed) for seed in sorted({run.seed for run in runs})}
+    for run in runs:
         if run.data != at_hand:
             return f"the entries are of the data {run.data}, those at hand are {at_hand}", ""
-        seed = run.seed
-        stream = streams[seed] = streams.get(seed) or benchmark.stream_id(seed)
+        seed, stream = run.seed, streams[run.seed]
         if run.stream_id != stream:
             return f"seed {seed}: the entries have {run.stream_id}, its stream is {stream}", ""
-    return None, f"seeds {', '.join(map(str, sorted(streams)))}"
+    return None, f"seeds {', '.join(map(str, streams))}"

@@ -6,6 +6,7 @@ to make them again. It lies at `<folder>/<table>/<strategy>-<group_id>.json`.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -157,15 +158,22 @@ def strays(cells: Sequence[Cell], folder: Path) -> list[Path]:
     return [path for path in files if path not in known]
 
 
-def problems(
-    cells: Sequence[Cell], folder: Path, render: Callable[[list[Outcome]], dict[str, bytes]]
-) -> list[str]:
-    """Return what does not agree in a folder of entries and the page made from them.
+def verify(
+    cells: Sequence[Cell],
+    folder: Path,
+    render: Callable[[list[Outcome]], dict[str, bytes]],
+    data_dir: Path | None,
+) -> tuple[list[str], list[str]]:
+    """Return what is wrong in a folder of entries and page, and what was not checked.
+
+    Entries must be of the cells, the page what they give, and their data and task streams what
+    the benchmarks' configurations and the seeds give, where the data are at hand.
 
     Args:
         cells: of all tables.
         folder: where entries and page are.
         render: makes the page's files from the outcomes.
+        data_dir: where to look for data first.
     """
     found = [f"{path}: no cell has this configuration" for path in strays(cells, folder)]
     came: list[Outcome] = []
@@ -175,34 +183,26 @@ def problems(
         except UserError as error:
             found.append(str(error))
     if found:
-        return found
+        return found, []
     for name, made in render(came).items():
         path = folder / name
         if not path.is_file() or path.read_bytes() != made:
             found.append(f"{path} is not what its entries give; make it again with --rebuild")
-    return found
+    wrong, skipped = _problems_of_streams((each.entry for each in came), data_dir)
+    return found + wrong, skipped
 
 
-def problems_of_streams(
-    cells: Iterable[Cell], folder: Path, data_dir: Path | None
+def _problems_of_streams(
+    entries: Iterable[Entry], data_dir: Path | None
 ) -> tuple[list[str], list[str]]:
-    """Return what is wrong with the entries' data and task streams, and what was not checked.
-
-    Both are made again from the benchmarks' configurations and the seeds.
-
-    Args:
-        cells: of all tables; their entries are not damaged.
-        folder: where the entries are.
-        data_dir: where to look for data first.
-    """
+    """Return what is wrong with data and task streams, and what was not checked, by benchmark."""
     of_benchmark: dict[str, list[Entry]] = defaultdict(list)
-    for came in outcomes(cells, folder):
-        config = run_config(came.cell, 0).benchmark
-        of_benchmark[config.model_dump_json()].append(came.entry)
+    for entry in entries:
+        of_benchmark[json.dumps(entry.config["benchmark"])].append(entry)
     wrong, skipped = [], []
-    for entries in of_benchmark.values():
-        configs = ", ".join(sorted({entry.board.config for entry in entries}))
-        problem, note = problem_of_streams(entries, data_dir)
+    for members in of_benchmark.values():
+        configs = ", ".join(sorted({entry.board.config for entry in members}))
+        problem, note = problem_of_streams(members, data_dir)
         if problem:
             wrong.append(f"{configs}: {problem}")
         elif note.startswith("not checked"):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -106,8 +107,6 @@ def test_seeds_are_added_and_those_there_stay(made):
 
 @pytest.mark.parametrize("digit", ["accuracy", "page", "stray"])
 def test_what_was_changed_by_hand_is_found(made, tmp_path, digit, capsys):
-    import shutil
-
     folder = Path(shutil.copytree(made, tmp_path / "copy"))
     assert run(folder, "--verify") == 0
     path = next(iter(entries(folder)))
@@ -128,8 +127,6 @@ def test_what_was_changed_by_hand_is_found(made, tmp_path, digit, capsys):
 
 
 def test_task_streams_are_made_again_from_their_seeds(made, tmp_path, capsys):
-    import shutil
-
     folder = Path(shutil.copytree(made, tmp_path / "copy"))
     path, entry = next(iter(entries(folder).items()))
     stream = entry.runs[0].stream_id

@@ -13,7 +13,8 @@ from cl_bench.cli.training import DataDirOption, Device, plan_runs, prepare, tra
 from cl_bench.errors import UserError
 
 if TYPE_CHECKING:
-    from cl_bench.leaderboard.board import Built, Check
+    from cl_bench.leaderboard.board import Built
+    from cl_bench.leaderboard.check import Check
     from cl_bench.leaderboard.entries import Entry
 
 leaderboard = typer.Typer(
@@ -126,6 +127,7 @@ def verify(
     on, within a tolerance elsewhere.
     """
     from cl_bench.leaderboard import board as boards
+    from cl_bench.leaderboard.streams import STREAMS
 
     if seeds is not None and rerun is None:
         raise UserError(f"--seeds {seeds} is of --rerun; give both, such as --rerun 1")
@@ -133,7 +135,7 @@ def verify(
     sound = not any(check.problem for check in checks)
     if rerun is not None and sound:
         for check in checks:
-            if check.skipped and check.subject == boards.STREAMS:
+            if check.skipped and check.subject == STREAMS:
                 raise UserError(f"--rerun {rerun}: {check.subject} {check.note}")
         from cl_bench.leaderboard.rerun import choose
 
@@ -188,7 +190,7 @@ def _train_again(
     """Train the first seeds of entries again, and compare what comes out."""
     from cl_bench.engine.checkpoint import code_version
     from cl_bench.leaderboard import rerun
-    from cl_bench.leaderboard.board import Check
+    from cl_bench.leaderboard.check import Check
     from cl_bench.results.store import RunStore
 
     obstacles = {entry.file_name: rerun.obstacle(entry) for entry in entries}

@@ -15,6 +15,7 @@ from typing import Any
 from cl_bench.errors import UserError, unknown
 from cl_bench.leaderboard import pages
 from cl_bench.leaderboard.budget import read_budget
+from cl_bench.leaderboard.check import Check
 from cl_bench.leaderboard.entries import (
     Entry,
     checksum,
@@ -25,12 +26,11 @@ from cl_bench.leaderboard.entries import (
 )
 from cl_bench.leaderboard.records import make_entries, read_board
 from cl_bench.leaderboard.standings import Rows, standings
-from cl_bench.leaderboard.streams import problem_of_streams
+from cl_bench.leaderboard.streams import check_streams
 
 ENTRIES = "entries"
 SEARCHES = "tuning"
 """Beside the boards: the searches that chose the settings, a folder a board."""
-STREAMS = "task streams"
 _SHOWN = 60
 """Characters that are quoted of a line that differs."""
 
@@ -46,20 +46,6 @@ class Built:
     """Entries that were there before and are not now."""
     warnings: tuple[str, ...]
     """One line for each record that was left out although it may belong to the board."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that `verify` looked at."""
-
-    subject: str
-    """A file of the board, "all entries", "task streams", or a run that was made again."""
-    problem: str | None
-    """What is wrong with it; None where nothing is."""
-    note: str = ""
-    """How it was checked, where there is more than one way."""
-    skipped: bool = False
-    """Whether it could not be checked here; the note says why."""
 
 
 def build(config: str, out: Path, to: Path, tuning_note: str | None = None) -> Built:
@@ -162,9 +148,7 @@ def verify(folder: Path, data_dir: Path | None = None) -> list[Check]:
     files = sum(check.subject.startswith(f"{ENTRIES}/") for check in checks)
     usable = checks[-1].problem is None and len(entries) == files
     if usable:
-        problem, note = problem_of_streams(entries, data_dir)
-        skipped = note.startswith("not checked")
-        checks.append(Check(STREAMS, problem, note, skipped))
+        checks.append(check_streams(entries, data_dir))
         if any(entry.budget for entry in entries):
             checks.append(_check_searches(entries, folder.parent / SEARCHES / folder.name))
     made = pages.render(entries, standings(entries)) if usable else {}

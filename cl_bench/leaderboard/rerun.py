@@ -15,7 +15,7 @@ import numpy as np
 from cl_bench import registry
 from cl_bench.config import Protocol
 from cl_bench.errors import UserError, unknown
-from cl_bench.leaderboard.board import Check
+from cl_bench.leaderboard.check import Check
 from cl_bench.leaderboard.entries import Entry, SeedRun, checksum, entry_bytes, labels
 from cl_bench.leaderboard.records import seed_run
 from cl_bench.metrics.statistics import MIN_SEEDS

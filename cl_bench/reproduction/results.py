@@ -20,7 +20,7 @@ from cl_bench.errors import UserError
 from cl_bench.leaderboard.entries import Board, Entry, entry_bytes, parse_entry, problem_of
 from cl_bench.leaderboard.records import entry_of
 from cl_bench.leaderboard.standings import figures
-from cl_bench.leaderboard.streams import problem_of_streams
+from cl_bench.leaderboard.streams import check_streams
 from cl_bench.protocol import settings_grid
 from cl_bench.reproduction.tables import Cell, PublishedTable
 from cl_bench.results.files import replace
@@ -202,9 +202,9 @@ def _problems_of_streams(
     wrong, skipped = [], []
     for members in of_benchmark.values():
         configs = ", ".join(sorted({entry.board.config for entry in members}))
-        problem, note = problem_of_streams(members, data_dir)
-        if problem:
-            wrong.append(f"{configs}: {problem}")
-        elif note.startswith("not checked"):
-            skipped.append(f"{configs}: data and task streams {note}")
+        check = check_streams(members, data_dir)
+        if check.problem:
+            wrong.append(f"{configs}: {check.problem}")
+        elif check.skipped:
+            skipped.append(f"{configs}: data and {check.subject} {check.note}")
     return wrong, skipped

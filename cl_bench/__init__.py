@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
 
 if TYPE_CHECKING:
-    from cl_bench.interop.plugin import StrategyPlugin
-    from cl_bench.interop.to_avalanche import to_avalanche
+    from cl_bench.avalanche.plugin import StrategyPlugin
+    from cl_bench.avalanche.to_avalanche import to_avalanche
     from cl_bench.results.frames import load
 
     __version__: str
@@ -28,8 +28,8 @@ __all__ = ["StrategyPlugin", "__version__", "load", "to_avalanche"]
 
 _ELSEWHERE = {
     "load": "cl_bench.results.frames",
-    "to_avalanche": "cl_bench.interop.to_avalanche",
-    "StrategyPlugin": "cl_bench.interop.plugin",
+    "to_avalanche": "cl_bench.avalanche.to_avalanche",
+    "StrategyPlugin": "cl_bench.avalanche.plugin",
 }
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cl_bench.engine.linalg import gram
+from cl_bench.engine.strategy import setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.linalg import gram
-from cl_bench.replay import Replay, ReplaySettings
-from cl_bench.strategy import setting
+from cl_bench.methods.replay import Replay, ReplaySettings
 
 
 class AGEM(Replay):

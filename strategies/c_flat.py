@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cl_bench.landscape.ascent import uphill
-from cl_bench.strategy import Strategy, StrategySettings, setting
+from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench.methods.ascent import uphill
 
 
 class CFlat(Strategy):

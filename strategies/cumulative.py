@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cl_bench.exploration import Exploration, ExplorationSettings
-from cl_bench.strategy import setting
+from cl_bench.engine.strategy import setting
+from cl_bench.methods.exploration import Exploration, ExplorationSettings
 
 
 class Cumulative(Exploration):

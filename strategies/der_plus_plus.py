@@ -8,9 +8,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from cl_bench.engine.learner import cross_entropy
+from cl_bench.engine.strategy import setting
 from cl_bench.engine.tasks import Batch
-from cl_bench.replay import DarkReplay, ReplaySettings
-from cl_bench.strategy import setting
+from cl_bench.methods.replay import DarkReplay, ReplaySettings
 
 
 class DERPlusPlus(DarkReplay):

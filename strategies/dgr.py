@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from cl_bench.config import Scenario
-from cl_bench.distillation import certainties, competing, cross_entropy_to, probabilities
 from cl_bench.engine.learner import Learner, cross_entropy, masked
+from cl_bench.engine.strategy import Strategy, StrategySettings, setting
 from cl_bench.engine.tasks import Batch, TaskData
-from cl_bench.generator import Generator
-from cl_bench.replay import Replayed
-from cl_bench.strategy import Strategy, StrategySettings, setting
+from cl_bench.methods.distillation import certainties, competing, cross_entropy_to, probabilities
+from cl_bench.methods.generator import Generator
+from cl_bench.methods.replay import Replayed
 
 
 class DGR(Strategy):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from cl_bench.engine.learner import Learner
+from cl_bench.engine.strategy import setting
 from cl_bench.engine.tasks import Batch, TaskData
-from cl_bench.replay import Replay, ReplaySettings
-from cl_bench.strategy import setting
+from cl_bench.methods.replay import Replay, ReplaySettings
 
 
 class ER(Replay):

@@ -6,7 +6,7 @@ A plain reservoir keeps classes as often as the stream shows them, and forgets t
 from __future__ import annotations
 
 from cl_bench.engine.tasks import Batch
-from cl_bench.replay import Replay
+from cl_bench.methods.replay import Replay
 
 
 class BalancedER(Replay):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cl_bench.consolidation import Consolidation, FisherSettings
 from cl_bench.engine.tasks import TaskData
-from cl_bench.fisher import Estimator, diagonal_fisher
-from cl_bench.precision import Diagonal
+from cl_bench.methods.consolidation import Consolidation, FisherSettings
+from cl_bench.methods.fisher import Estimator, diagonal_fisher
+from cl_bench.methods.precision import Diagonal
 
 
 class EWC(Consolidation):

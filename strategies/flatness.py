@@ -11,16 +11,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cl_bench.consolidation import SnapshotConsolidation, SnapshotSettings
+from cl_bench.engine.strategy import setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.landscape.fluctuation import (
+from cl_bench.methods.consolidation import SnapshotConsolidation, SnapshotSettings
+from cl_bench.methods.fluctuation import (
     Kind,
     fluctuations,
     kronecker_fluctuation,
     principal_components,
 )
-from cl_bench.precision import Diagonal, Kronecker, LowRank, Precision
-from cl_bench.strategy import setting
+from cl_bench.methods.precision import Diagonal, Kronecker, LowRank, Precision
 
 Shape = Literal["kronecker", "diagonal", "low-rank", "low-rank+diagonal"]
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cl_bench.consolidation import SnapshotConsolidation, SnapshotSettings
 from cl_bench.engine.learner import cross_entropy
+from cl_bench.engine.strategy import setting
 from cl_bench.engine.tasks import Batch, TaskData
-from cl_bench.landscape.fluctuation import fluctuations, kronecker_fluctuation
-from cl_bench.precision import Kronecker
-from cl_bench.replay import Replay, ReplaySettings
-from cl_bench.strategy import setting
+from cl_bench.methods.consolidation import SnapshotConsolidation, SnapshotSettings
+from cl_bench.methods.fluctuation import fluctuations, kronecker_fluctuation
+from cl_bench.methods.precision import Kronecker
+from cl_bench.methods.replay import Replay, ReplaySettings
 
 
 class FlatnessER(SnapshotConsolidation, Replay):

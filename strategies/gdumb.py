@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from cl_bench.engine.strategy import setting
 from cl_bench.engine.tasks import Batch, TaskData
-from cl_bench.replay import Replay, ReplaySettings
-from cl_bench.strategy import setting
+from cl_bench.methods.replay import Replay, ReplaySettings
 
 
 class GDumb(Replay):

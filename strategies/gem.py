@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from cl_bench.engine.learner import Learner
+from cl_bench.engine.linalg import gram, nonnegative_minimum
+from cl_bench.engine.strategy import Strategy, StrategySettings, setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.linalg import gram, nonnegative_minimum
-from cl_bench.replay import Buffer
-from cl_bench.strategy import Strategy, StrategySettings, setting
+from cl_bench.methods.replay import Buffer
 
 
 class GEM(Strategy):

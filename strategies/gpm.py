@@ -13,11 +13,11 @@ from torch import Tensor
 
 from cl_bench.config import Scenario
 from cl_bench.engine.learner import Learner
+from cl_bench.engine.linalg import symmetric_eigen
+from cl_bench.engine.strategy import setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.layerwise import layer_inputs
-from cl_bench.linalg import symmetric_eigen
-from cl_bench.projection import Projection, ProjectionSettings
-from cl_bench.strategy import setting
+from cl_bench.methods.layerwise import layer_inputs
+from cl_bench.methods.projection import Projection, ProjectionSettings
 
 _NOTHING = 1e-9
 """Directions with a smaller share of the energy are rounding."""

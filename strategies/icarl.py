@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from cl_bench.config import Scenario
 from cl_bench.engine.learner import Learner
+from cl_bench.engine.strategy import Strategy, setting
 from cl_bench.engine.tasks import PIXEL_SCALE, Batch, TaskData
-from cl_bench.replay import ReplaySettings
-from cl_bench.strategy import Strategy, setting
+from cl_bench.methods.replay import ReplaySettings
 
 FARTHEST = -4.0
 """Less the squared distance of opposite features: the logit of classes that have no mean."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cl_bench.exploration import Exploration
+from cl_bench.methods.exploration import Exploration
 
 
 class Joint(Exploration):

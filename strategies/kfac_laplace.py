@@ -11,13 +11,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cl_bench.consolidation import Consolidation, FisherSettings
+from cl_bench.engine.linalg import symmetric_eigen
+from cl_bench.engine.strategy import setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.fisher import fisher_cotangents
-from cl_bench.layerwise import layer_inputs, layer_signals
-from cl_bench.linalg import symmetric_eigen
-from cl_bench.precision import Kronecker, Precision, Several
-from cl_bench.strategy import setting
+from cl_bench.methods.consolidation import Consolidation, FisherSettings
+from cl_bench.methods.fisher import fisher_cotangents
+from cl_bench.methods.layerwise import layer_inputs, layer_signals
+from cl_bench.methods.precision import Kronecker, Precision, Several
 
 Factors = list[tuple[Tensor, Tensor]]
 

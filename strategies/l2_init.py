@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from cl_bench.consolidation import Consolidation, ConsolidationSettings
 from cl_bench.engine.learner import Learner
+from cl_bench.engine.strategy import setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.precision import Diagonal
-from cl_bench.strategy import setting
+from cl_bench.methods.consolidation import Consolidation, ConsolidationSettings
+from cl_bench.methods.precision import Diagonal
 
 
 class L2Init(Consolidation):

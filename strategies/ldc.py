@@ -6,13 +6,13 @@ the inverse square of the loss's measured flatness F_i along it.
 
 from __future__ import annotations
 
-from cl_bench.consolidation import SnapshotConsolidation, SnapshotSettings
+from cl_bench.engine.strategy import setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.landscape.flatness import flatness
-from cl_bench.landscape.fluctuation import fluctuations, principal_components
-from cl_bench.landscape.loss import mean_loss
-from cl_bench.precision import LowRank
-from cl_bench.strategy import setting
+from cl_bench.instruments.flatness import flatness
+from cl_bench.instruments.loss import mean_loss
+from cl_bench.methods.consolidation import SnapshotConsolidation, SnapshotSettings
+from cl_bench.methods.fluctuation import fluctuations, principal_components
+from cl_bench.methods.precision import LowRank
 
 _LOSSES = 10
 """Losses that the bracket of one side of a direction usually takes."""

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from cl_bench.config import Scenario
-from cl_bench.distillation import competing, cross_entropy_to, probabilities
 from cl_bench.engine.learner import Learner, cross_entropy
+from cl_bench.engine.strategy import Strategy, StrategySettings, setting
 from cl_bench.engine.tasks import Batch, TaskData
-from cl_bench.strategy import Strategy, StrategySettings, setting
+from cl_bench.methods.distillation import competing, cross_entropy_to, probabilities
 
 
 class LwF(Strategy):

@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cl_bench.consolidation import Consolidation, ConsolidationSettings
+from cl_bench.engine.strategy import setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.precision import Diagonal
-from cl_bench.strategy import setting
+from cl_bench.methods.consolidation import Consolidation, ConsolidationSettings
+from cl_bench.methods.precision import Diagonal
 
 
 class MAS(Consolidation):

@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
+from cl_bench.engine.strategy import setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.replay import Replay, ReplaySettings
-from cl_bench.strategy import setting
+from cl_bench.methods.replay import Replay, ReplaySettings
 
 
 class MCSGD(Replay):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cl_bench.strategy import Strategy
+from cl_bench.engine.strategy import Strategy
 
 
 class Naive(Strategy):

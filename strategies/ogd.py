@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from cl_bench.config import Scenario
+from cl_bench.engine.linalg import symmetric_eigen
+from cl_bench.engine.strategy import setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.layerwise import layer_inputs, layer_signals
-from cl_bench.linalg import symmetric_eigen
-from cl_bench.projection import Projection, ProjectionSettings
-from cl_bench.strategy import setting
+from cl_bench.methods.layerwise import layer_inputs, layer_signals
+from cl_bench.methods.projection import Projection, ProjectionSettings
 
 _SPANNED = 1e-6
 """A unit gradient whose squared rest beyond those already kept is less adds no direction."""

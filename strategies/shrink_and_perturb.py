@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cl_bench.engine.strategy import Strategy, StrategySettings, setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.strategy import Strategy, StrategySettings, setting
 
 
 class ShrinkAndPerturb(Strategy):

@@ -8,10 +8,10 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
-from cl_bench.consolidation import Consolidation, ConsolidationSettings
+from cl_bench.engine.strategy import setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.precision import Diagonal
-from cl_bench.strategy import setting
+from cl_bench.methods.consolidation import Consolidation, ConsolidationSettings
+from cl_bench.methods.precision import Diagonal
 
 
 class SI(Consolidation):

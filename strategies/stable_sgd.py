@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from cl_bench.engine.networks import MLP
+from cl_bench.engine.strategy import Strategy, StrategySettings, setting
 from cl_bench.engine.tasks import Batch, TaskData
-from cl_bench.strategy import Strategy, StrategySettings, setting
 
 
 class StableSGD(Strategy):

@@ -6,7 +6,7 @@ with its penalty: what such a method does better than this, the penalty does.
 
 from __future__ import annotations
 
-from cl_bench.exploration import Exploration
+from cl_bench.methods.exploration import Exploration
 
 
 class SWA(Exploration):

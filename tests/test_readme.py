@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cl_bench import registry
+from cl_bench.planning import finding
 from tests.training import config, train
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
@@ -16,7 +16,7 @@ def test_the_example_strategy_runs(tmp_path):
     assert len([line for line in source.splitlines() if line.strip()]) <= 15
     file = tmp_path / "slow_down.py"
     file.write_text(source)
-    name = registry.add_file(file)
+    name = finding.add_file(file)
     assert name == "slow-down"
     slow, stopped = train([config(name, settings={"factor": f}) for f in (0.1, 0.0)])
     naive = train([config("naive")])[0]

@@ -7,21 +7,22 @@ from typing import Any
 
 import torch
 
-from cl_bench import benchmarks, registry
+from cl_bench import benchmarks
 from cl_bench.config import BenchmarkConfig, RunConfig
 from cl_bench.conformance.trainings import SHORT
 from cl_bench.engine import train_stack
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import MLP
+from cl_bench.engine.strategy import Strategy
 from cl_bench.engine.tasks import Streams, TaskData
+from cl_bench.planning import finding
 from cl_bench.results.record import RunRecord
-from cl_bench.strategy import Strategy
 from tests.support import make_config
 
 
 def config(strategy: str = "naive", seed: int = 0, **changes: Any) -> RunConfig:
     """Return a small resolved run; `settings` are the strategy's, the rest are sections."""
-    known = registry.load(strategy).Settings
+    known = finding.load(strategy).Settings
     short = {k: v for k, v in SHORT.items() if k in known.model_fields}
     settings = known(**{**short, **changes.pop("settings", {})}).model_dump()
     wanted = {
@@ -56,7 +57,7 @@ def stack(strategy: str, hidden: Sequence[int] = (8,), **settings: Any) -> tuple
     streams = Streams(benchmark, [0, 1], torch.device("cpu"))
     network = MLP(784, hidden, benchmark.n_outputs)
     learner = Learner(network, runs, streams.outputs, torch.device("cpu"))
-    kind = registry.load(strategy)
+    kind = finding.load(strategy)
     return kind(learner, learner.settings_of(kind, runs)), streams
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from cl_bench import benchmarks, registry
+from cl_bench import benchmarks
 from cl_bench.bench.timing import clock
 from cl_bench.bench.workload import LEARNING_RATE, TASK, Shape
 from cl_bench.benchmarks.base import Benchmark
@@ -25,7 +25,8 @@ from cl_bench.engine.evaluation import Evaluator
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import build_network
 from cl_bench.engine.tasks import Streams, TaskData
-from cl_bench.plan import runs_of
+from cl_bench.planning import finding
+from cl_bench.planning.packing import runs_of
 
 CPU = torch.device("cpu")
 FIRST_TASK_STEPS = 50
@@ -65,7 +66,7 @@ class OurSide:
         )
         network = build_network(configs[0].network, benchmark.input_shape, benchmark.n_outputs)
         self.learner = Learner(network, configs, tasks.streams.outputs, CPU)
-        strategy_class = registry.load(strategy)
+        strategy_class = finding.load(strategy)
         settings = self.learner.settings_of(strategy_class, configs)
         self.strategy = strategy_class(self.learner, settings)
         self.evaluator = Evaluator(tasks.streams, "test")

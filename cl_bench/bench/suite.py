@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cl_bench import registry
 from cl_bench.bench.timing import Contender, Row, compare, lone, take_turns
 from cl_bench.bench.workload import LARGE, SMALL, TASK, Shape
 from cl_bench.engine.threads import one_thread
+from cl_bench.planning import finding
 
 if TYPE_CHECKING:
     from avalanche.benchmarks import NCScenario
@@ -218,7 +218,7 @@ def _strategy_rates(
     from cl_bench.bench.ours import make_split_benchmark, whole_run_rate
 
     benchmark = make_split_benchmark(data_dir, effort.strategy_samples)
-    names = [n for n in effort.strategies or registry.strategy_names() if n != "naive"]
+    names = [n for n in effort.strategies or finding.strategy_names() if n != "naive"]
 
     def contender(name: str) -> float:
         on_progress(f"strategies: {name}")

@@ -22,7 +22,7 @@ from cl_bench.errors import unknown
 _FAMILIES: dict[str, type[ImageTasks]] = {
     family.family: family for family in (Permuted, SplitClasses, Rotated, TwoTask)
 }
-_PROVIDERS = {"avalanche": "cl_bench.interop.avalanche_benchmarks"}
+_PROVIDERS = {"avalanche": "cl_bench.avalanche.benchmarks"}
 """Prefix of names to the module that has the functions of this one for them; it is imported when
 it is asked for."""
 

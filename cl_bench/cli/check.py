@@ -31,13 +31,13 @@ def check(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Check what every strategy promises: the same bits in any company, resumed, and more."""
-    from cl_bench import registry
     from cl_bench.config import Scenario
+    from cl_bench.planning import finding
 
     if scenario is not None and scenario not in set(Scenario):
         raise unknown("scenario", scenario, list(Scenario))
     given = [name for text in strategies or [] for name in text.split(",") if name]
-    names = list(dict.fromkeys(map(registry.resolve, given))) or registry.strategy_names()
+    names = list(dict.fromkeys(map(finding.resolve, given))) or finding.strategy_names()
 
     from cl_bench.conformance import kit
 

@@ -14,10 +14,10 @@ from cl_bench.cli.training import DataDirOption, train
 from cl_bench.errors import UserError, unknown
 
 if TYPE_CHECKING:
+    from cl_bench.avalanche.pairs import Pair
     from cl_bench.config import RunConfig
     from cl_bench.execution import Work
-    from cl_bench.interop.avalanche_pairs import Pair
-    from cl_bench.plan import Plan
+    from cl_bench.planning.packing import Plan
 
 
 def crossvalidate(
@@ -44,7 +44,7 @@ def crossvalidate(
 
     Runs that have a record are not run again.
     """
-    from cl_bench import crossvalidation
+    from cl_bench.avalanche import crossvalidation
     from cl_bench.execution import Work, cores
     from cl_bench.results.store import RunStore
 
@@ -86,8 +86,8 @@ def crossvalidate(
 
 def _chosen(names: Sequence[str] | None) -> tuple[list[Pair], list[str]]:
     """Return the pairs to compare, and why the others cannot be."""
-    from cl_bench import registry
-    from cl_bench.interop.avalanche_pairs import PAIRS
+    from cl_bench.avalanche.pairs import PAIRS
+    from cl_bench.planning import finding
 
     for name in names or ():
         if name not in {pair.name for pair in PAIRS}:
@@ -96,7 +96,7 @@ def _chosen(names: Sequence[str] | None) -> tuple[list[Pair], list[str]]:
     for pair in PAIRS:
         if names and pair.name not in names:
             continue
-        needs = getattr(registry.load(pair.theirs[0]), "needs", "")
+        needs = getattr(finding.load(pair.theirs[0]), "needs", "")
         if needs and importlib.util.find_spec(needs) is None:
             left_out.append(f"{pair.name}: {pair.theirs[0]} needs the package {needs}")
         else:
@@ -109,7 +109,7 @@ def _plan(
 ) -> tuple[Plan, dict[str, list[RunConfig]]]:
     """Return what is to be trained, and each pair's runs."""
     from cl_bench import benchmarks
-    from cl_bench.plan import make_plan, runs_of
+    from cl_bench.planning.packing import make_plan, runs_of
     from cl_bench.results.store import RunStore
 
     protocols = {pair.name: pair.as_protocol(seeds, quick=quick) for pair in pairs}

@@ -120,12 +120,12 @@ def _reference(text: str | None) -> tuple[float, float]:
 
 def _references(strategies: Iterable[str]) -> set[str]:
     """Return those that are given all tasks' data, as far as they are known here."""
-    from cl_bench import registry
+    from cl_bench.planning import finding
 
     found = set()
     for name in strategies:
         try:
-            if registry.summary(name).all_data:
+            if finding.summary(name).all_data:
                 found.add(name)
         except UserError:  # its file is elsewhere now
             continue

@@ -90,7 +90,7 @@ def _settings(
 ) -> dict[str, Setting]:
     """Return the settings asked for, by name."""
     from cl_bench.landscape.setting import Setting, named
-    from cl_bench.protocol import parse_assignment, validated
+    from cl_bench.planning.reading import parse_assignment, validated
 
     found = {}
     for name in names:

@@ -36,10 +36,10 @@ def list_(
 
 
 def _strategies() -> Rows:
-    from cl_bench import registry
+    from cl_bench.planning import finding
 
     summaries = [
-        registry.summary(name) for name in [*registry.strategy_names(), *registry.foreign_names()]
+        finding.summary(name) for name in [*finding.strategy_names(), *finding.foreign_names()]
     ]
     return [
         {
@@ -73,11 +73,11 @@ def _metrics() -> Rows:
 
 
 def _configs() -> Rows:
-    from cl_bench import registry
+    from cl_bench.planning import finding
 
     found: Rows = []
-    for name in registry.config_names():
-        content = registry.load_config(name)
+    for name in finding.config_names():
+        content = finding.load_config(name)
         found.append({"name": name, **{k: content.get(k, "") for k in ("description", "source")}})
     return found
 

@@ -70,10 +70,10 @@ def predict(
 
 def _given_all_data(names: Collection[str]) -> set[str]:
     """Return the strategies that forget nothing because they see it all again."""
-    from cl_bench import registry
+    from cl_bench.planning import finding
 
-    known = {*registry.strategy_names(), *registry.foreign_names()}
-    return {name for name in names if name in known and registry.load(name).all_data}
+    known = {*finding.strategy_names(), *finding.foreign_names()}
+    return {name for name in names if name in known and finding.load(name).all_data}
 
 
 def _for_people(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -22,7 +22,7 @@ from cl_bench.cli.training import (
 from cl_bench.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from cl_bench.reproduction.tables import Cell, PublishedTable
+    from cl_bench.leaderboard.published.tables import Cell, PublishedTable
 
 
 def reproduce(
@@ -64,7 +64,7 @@ def reproduce(
 
     Runs that have a record are not run again, and entries keep the seeds that they have.
     """
-    from cl_bench.reproduction import page, results, tables
+    from cl_bench.leaderboard.published import page, results, tables
 
     if sum((list_, verify, rebuild)) > 1:
         raise UserError("--list, --verify and --rebuild: give one of them")
@@ -106,7 +106,7 @@ def reproduce(
 
 def _tables(given: Sequence[str], own_folder: bool) -> dict[str, PublishedTable]:
     """Return the tables of the page: all of the suite, or those given where one is a file."""
-    from cl_bench.reproduction import tables
+    from cl_bench.leaderboard.published import tables
 
     files = [name for name in given if tables.is_path(name)]
     if files and not own_folder:
@@ -129,7 +129,7 @@ def _train(
     to: Path,
 ) -> None:
     """Train what has no record and keep the entries, also of what was done when it is stopped."""
-    from cl_bench.reproduction import results
+    from cl_bench.leaderboard.published import results
 
     work, workers = prepare(out, device, data_dir, workers)
     plan = plan_runs([cell.protocol for cell in cells], work, workers, download)

@@ -31,7 +31,7 @@ from cl_bench.tracking.mode import Mode
 if TYPE_CHECKING:
     from cl_bench.config import RunConfig
     from cl_bench.execution import Outcome, Work
-    from cl_bench.plan import Plan, Stack
+    from cl_bench.planning.packing import Plan, Stack
     from cl_bench.tracking.sink import Sink
 
 
@@ -64,10 +64,10 @@ def run(
     ] = True,
 ) -> None:
     """Train strategies and show how much they forget; runs that have a record are not run again."""
-    from cl_bench import protocol
+    from cl_bench.planning import reading
 
     names = [name for text in strategy or [] for name in text.split(",") if name]
-    protocols = protocol.read(
+    protocols = reading.read(
         config,
         strategies=names,
         options={

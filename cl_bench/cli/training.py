@@ -14,8 +14,8 @@ from cl_bench.errors import UserError
 
 if TYPE_CHECKING:
     from cl_bench.execution import Work
-    from cl_bench.plan import Plan
-    from cl_bench.protocol import Protocol
+    from cl_bench.planning.packing import Plan
+    from cl_bench.planning.reading import Protocol
 
 
 class Device(StrEnum):
@@ -68,14 +68,14 @@ def prepare(
     out: Path, device: Device, data_dir: Path | None, workers: int | None
 ) -> tuple[Work, int]:
     """Return what all stacks share and the number of workers, having checked both."""
-    from cl_bench import registry
     from cl_bench.engine import pick_device
     from cl_bench.execution import Work, cores
+    from cl_bench.planning import finding
     from cl_bench.results.store import RunStore
 
     chosen = pick_device(device.value).type
     RunStore(out).check_writable()
-    work = Work(out, chosen, data_dir, tuple(registry.added_files()))
+    work = Work(out, chosen, data_dir, tuple(finding.added_files()))
     return work, workers or (1 if chosen == "cuda" else cores())
 
 
@@ -83,7 +83,7 @@ def plan_runs(protocols: Sequence[Protocol], work: Work, workers: int, download:
     """Return the plan of some protocols, having told the user what it will do."""
     from cl_bench import benchmarks
     from cl_bench.engine.checkpoint import unfinished
-    from cl_bench.plan import make_plan
+    from cl_bench.planning.packing import make_plan
     from cl_bench.results.store import RunStore
 
     plan = make_plan(

@@ -158,10 +158,10 @@ def tune(
 
 def _protocol(config: str | None, given: Sequence[str], assignments: Sequence[str]) -> Protocol:
     """Return the one protocol whose strategies are to be tuned."""
-    from cl_bench import protocol
+    from cl_bench.planning import reading
 
     names = [name for text in given for name in text.split(",") if name]
-    found = protocol.read(config, strategies=names, assignments=assignments)
+    found = reading.read(config, strategies=names, assignments=assignments)
     if len(found) > 1:
         raise UserError(f"these are {len(found)} protocols; tune is for one: give no lists")
     return found[0]

@@ -52,13 +52,13 @@ def variance(
     A stream's seed is that of all but the initial weights: tasks, minibatches and what a strategy
     draws. Runs that have a record are not run again.
     """
-    from cl_bench import protocol
     from cl_bench.metrics import lookup
+    from cl_bench.planning import reading
 
     metrics = metric or ["average_accuracy", "forgetting"]
     for name in metrics:
         lookup(name)
-    protocols = protocol.read(
+    protocols = reading.read(
         config,
         strategies=[name for text in strategy or [] for name in text.split(",") if name],
         options={

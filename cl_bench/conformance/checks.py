@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cl_bench import benchmarks, registry
+from cl_bench import benchmarks
 from cl_bench.config import (
     BenchmarkConfig,
     NetworkConfig,
@@ -37,10 +37,11 @@ from cl_bench.conformance.trainings import (
     train,
 )
 from cl_bench.engine import count_steps
+from cl_bench.engine.strategy import ALL_NETWORKS, StrategySettings, free_settings, tune_range
 from cl_bench.engine.tasks import PIXEL_SCALE
 from cl_bench.errors import UserError
-from cl_bench.plan import make_plan
-from cl_bench.strategy import ALL_NETWORKS, StrategySettings, free_settings, tune_range
+from cl_bench.planning import finding
+from cl_bench.planning.packing import make_plan
 
 Function = Callable[[Trainings], None]
 
@@ -99,7 +100,7 @@ def declared(trainings: Trainings) -> None:
         value = getattr(kind, name)
         fits = isinstance(value, frozenset) and value and value <= known
         _need(fits, f"{name} = {value!r}: must be a frozenset of some of {sorted(known)}")
-    summary = registry.summary(trainings.name)
+    summary = finding.summary(trainings.name)
     for name in ("title", "source"):
         read, real = getattr(summary, name), getattr(kind, name)
         _need(read == real, f"{name} reads {read!r} without importing, but is {real!r}")

@@ -19,7 +19,7 @@ from typing import Any
 from cl_bench.config import RunConfig
 from cl_bench.engine.checkpoint import path_for
 from cl_bench.execution.worker import Work, train_and_store
-from cl_bench.plan import Stack
+from cl_bench.planning.packing import Stack
 from cl_bench.results.store import RunStore
 
 EVERY = 5

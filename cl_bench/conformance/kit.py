@@ -9,12 +9,13 @@ from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cl_bench import registry, state
 from cl_bench.config import Scenario
 from cl_bench.conformance.checks import CHECKS, Broken
 from cl_bench.conformance.trainings import Trainings
+from cl_bench.engine import state
 from cl_bench.engine.tasks import ForbiddenData
 from cl_bench.errors import UserError
+from cl_bench.planning import finding
 
 
 class Outcome(StrEnum):
@@ -67,7 +68,7 @@ def cases(names: Iterable[str], scenario: Scenario | None = None) -> list[Case]:
         if ":" in name:
             raise UserError(f"strategy '{name}' is another library's; only our own are checked")
         # A file that cannot be read has no scenarios; the check `loads` says what is wrong.
-        offered = registry.summary(name).scenarios or tuple(Scenario)[:1]
+        offered = finding.summary(name).scenarios or tuple(Scenario)[:1]
         chosen = [each for each in offered if scenario in (None, each)]
         found += [Case(name, each, each == chosen[0]) for each in chosen]
     if not found:
@@ -113,7 +114,7 @@ def _explained(error: Exception, name: str) -> str:
     if isinstance(error, (Broken, UserError)):
         return text
     kind = "" if isinstance(error, ForbiddenData) else f"{type(error).__name__}: "
-    path = str(registry.summary(name).path)
+    path = str(finding.summary(name).path)
     lines = [frame.lineno for frame in _frames(error) if frame.filename == path]
     return f"{kind}{text}" + (f" ({Path(path).name}, line {lines[-1]})" if lines else "")
 

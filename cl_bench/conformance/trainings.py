@@ -17,7 +17,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
-from cl_bench import benchmarks, registry
+from cl_bench import benchmarks
 from cl_bench.config import (
     BenchmarkConfig,
     EvaluationConfig,
@@ -31,10 +31,11 @@ from cl_bench.engine import task_steps, train_stack
 from cl_bench.engine.checkpoint import Checkpoint, Snapshot
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import build_network
+from cl_bench.engine.strategy import Strategy, all_settings, free_settings, tune_range
 from cl_bench.engine.tasks import Streams
-from cl_bench.plan import runs_of
+from cl_bench.planning import finding
+from cl_bench.planning.packing import runs_of
 from cl_bench.results.record import RunRecord
-from cl_bench.strategy import Strategy, all_settings, free_settings, tune_range
 
 SHORT: dict[str, Any] = {
     "exploration_steps": 12,
@@ -130,7 +131,7 @@ class Trainings:
     @cached_property
     def kind(self) -> type[Strategy]:
         """The strategy's class."""
-        return registry.load(self.name)
+        return finding.load(self.name)
 
     @cached_property
     def settings(self) -> dict[str, Any]:

@@ -21,11 +21,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from cl_bench import registry
+from cl_bench.engine.state import State
 from cl_bench.errors import UserError
+from cl_bench.planning import finding
 from cl_bench.results import files
 from cl_bench.results.provenance import PACKAGES, versions
-from cl_bench.state import State
 
 FORMAT = 1
 FOLDER = ".checkpoints"
@@ -201,9 +201,9 @@ def code_version() -> str:
     A checkpoint of other code is not resumed: the run would be neither the old nor the new one.
     A strategy from outside has its own hash in the config of its runs.
     """
-    package = Path(registry.__file__).parent
+    package = Path(finding.__file__).parents[1]
     sources = sorted(
-        {*package.rglob("*.py"), *registry.folder("strategies").glob("*.py")},
+        {*package.rglob("*.py"), *finding.folder("strategies").glob("*.py")},
         key=lambda path: path.as_posix(),
     )
     digest = hashlib.sha256(json.dumps(versions(PACKAGES), sort_keys=True).encode())

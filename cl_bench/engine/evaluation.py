@@ -14,7 +14,7 @@ from cl_bench.engine.learner import masked
 from cl_bench.engine.tasks import PIXEL_SCALE, Streams
 
 if TYPE_CHECKING:
-    from cl_bench.strategy import Strategy
+    from cl_bench.engine.strategy import Strategy
 
 CHUNK = 500
 CACHE_BYTES = 512 * 2**20

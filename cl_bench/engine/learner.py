@@ -16,9 +16,9 @@ from torch.nn import functional
 from cl_bench.config import RunConfig, Scenario
 from cl_bench.engine.networks import Network
 from cl_bench.engine.optimizers import build_optimizer, column
+from cl_bench.engine.strategy import Strategy, all_settings, free_settings
 from cl_bench.engine.tasks import Batch, Outputs
 from cl_bench.seeding import torch_generator
-from cl_bench.strategy import Strategy, all_settings, free_settings
 
 if TYPE_CHECKING:
     from cl_bench.engine.networks import Cotangent

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from cl_bench.engine.state import State, give, take
 from cl_bench.engine.tasks import TaskData
-from cl_bench.state import State, give, take
 
 if TYPE_CHECKING:
     from cl_bench.engine.learner import Learner

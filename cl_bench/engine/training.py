@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from cl_bench import benchmarks, registry
+from cl_bench import benchmarks
 from cl_bench.benchmarks.base import Benchmark
 from cl_bench.config import EvaluationConfig, RunConfig
 from cl_bench.engine.checkpoint import Checkpoint
@@ -24,14 +24,15 @@ from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import build_network
 from cl_bench.engine.probe import Probe
 from cl_bench.engine.recording import Recorder
+from cl_bench.engine.state import State, give, take
 from cl_bench.engine.stopwatch import Stopwatch
+from cl_bench.engine.strategy import Strategy, all_settings
 from cl_bench.engine.tasks import Batch, ForbiddenData, Streams, TaskData
 from cl_bench.engine.threads import one_thread
 from cl_bench.errors import UserError
+from cl_bench.planning import finding
 from cl_bench.results.provenance import collect
 from cl_bench.results.record import RunRecord
-from cl_bench.state import State, give, take
-from cl_bench.strategy import Strategy, all_settings
 
 Progress = Callable[[int, int], None]
 """Called with the steps done and the steps of the whole stack."""
@@ -134,7 +135,7 @@ class _Stack:
         self.checkpoint = checkpoint
         self.schedule: EvaluationConfig = first.evaluation
         self.benchmark = benchmarks.get(first.benchmark, data_dir=data_dir, download=False)
-        strategy_class = registry.load(first.strategy.name)
+        strategy_class = finding.load(first.strategy.name)
         self.streams = Streams(
             self.benchmark, [c.seed for c in configs], device, first.training.outputs
         )

@@ -18,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from cl_bench.execution.worker import Work, explain, serve, train_and_store
-from cl_bench.plan import Stack
+from cl_bench.planning.packing import Stack
 
 GRACE = 2.0
 """Seconds that workers are given to end before they are killed."""

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from cl_bench.execution.pool import Failure, Watcher
-from cl_bench.plan import Stack
+from cl_bench.planning.packing import Stack
 
 PLAIN_EVERY = 10.0
 """Seconds between plain lines."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_bench.errors import UserError
-from cl_bench.plan import Stack
+from cl_bench.planning.packing import Stack
 
 REPORT_EVERY = 0.2
 """Seconds between reports of progress."""
@@ -33,7 +33,7 @@ class Work:
     device: str = "cpu"
     data_dir: Path | None = None
     strategy_files: tuple[Path, ...] = ()
-    """Strategy files from outside the suite (`registry.added_files`)."""
+    """Strategy files from outside the suite (`finding.added_files`)."""
     checkpoint_seconds: float | None = 15.0
     """Seconds between checkpoints of a stack; None makes none by time."""
     checkpoint_steps: int | None = None
@@ -42,20 +42,20 @@ class Work:
 
 def train_and_store(stack: Stack, work: Work, on_progress: Callable[[int, int], None]) -> None:
     """Train one stack, from its checkpoint on if it has one; write a record of each of its runs."""
-    from cl_bench import registry
     from cl_bench.engine import train_stack
     from cl_bench.engine.checkpoint import Checkpoint, path_for
+    from cl_bench.planning import finding
     from cl_bench.results.store import RunStore
 
     for path in work.strategy_files:
-        registry.add_file(path)
+        finding.add_file(path)
     store = RunStore(work.out)
     given: dict[str, Any] = {
         "device": work.device,
         "data_dir": work.data_dir,
         "on_progress": on_progress,
     }
-    trainer = registry.load(stack.configs[0].strategy.name).trainer
+    trainer = finding.load(stack.configs[0].strategy.name).trainer
     if trainer:
         module, _, name = trainer.partition(":")
         for record in getattr(importlib.import_module(module), name)(stack.configs, **given):
@@ -69,7 +69,7 @@ def train_and_store(stack: Stack, work: Work, on_progress: Callable[[int, int], 
     make_probe = None
     samples = stack.configs[0].evaluation.landscape
     if samples is not None:
-        from cl_bench.landscape.probe import LandscapeProbe
+        from cl_bench.instruments.probe import LandscapeProbe
 
         make_probe = partial(LandscapeProbe, samples=samples)
     for record in train_stack(stack.configs, checkpoint=checkpoint, make_probe=make_probe, **given):

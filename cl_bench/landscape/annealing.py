@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from cl_bench.engine.tasks import Batch
-from cl_bench.landscape.curvature import leading_eigenvalues, probes, trace
-from cl_bench.landscape.fluctuation import principal_components
+from cl_bench.instruments.curvature import leading_eigenvalues, probes, trace
+from cl_bench.instruments.loss import loss_and_error
+from cl_bench.instruments.temperature import GradientNoise
 from cl_bench.landscape.layer import Landscape, Studied
-from cl_bench.landscape.loss import loss_and_error
-from cl_bench.landscape.temperature import GradientNoise
+from cl_bench.methods.fluctuation import principal_components
 
 if TYPE_CHECKING:
     from cl_bench.landscape.phases import Rows, Tables

@@ -11,12 +11,12 @@ from torch import Tensor
 from cl_bench import benchmarks
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import build_network
+from cl_bench.engine.state import State, give, take
+from cl_bench.engine.strategy import Strategy
 from cl_bench.engine.tasks import Batch, Streams, TaskData
-from cl_bench.landscape.loss import loss_and_error
+from cl_bench.instruments.loss import loss_and_error
 from cl_bench.landscape.setting import Setting
 from cl_bench.seeding import torch_generator
-from cl_bench.state import State, give, take
-from cl_bench.strategy import Strategy
 
 _CHUNK = 1000
 """Images whose activations are held at a time."""

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from cl_bench.engine.networks import MLP, Network
 from cl_bench.engine.tasks import Batch
-from cl_bench.landscape.curvature import Product, curvature_along, hessian_product
-from cl_bench.landscape.flatness import Loss, Sides, bracket, from_brackets
-from cl_bench.landscape.flatness import sides as general_sides
-from cl_bench.landscape.temperature import minibatch_gradients
+from cl_bench.instruments.curvature import Product, curvature_along, hessian_product
+from cl_bench.instruments.flatness import Loss, Sides, bracket, from_brackets
+from cl_bench.instruments.flatness import sides as general_sides
+from cl_bench.instruments.temperature import minibatch_gradients
 
 _LINES = 8
 """Directions whose outputs are held at a time, on all images."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cl_bench.landscape.temperature import GradientNoise, Temperature, correlation_time
+from cl_bench.engine.linalg import gram
+from cl_bench.instruments.temperature import GradientNoise, Temperature, correlation_time
 from cl_bench.landscape.theory import curvature_of, predicted_variance, simulate, spread_of
-from cl_bench.linalg import gram
 
 if TYPE_CHECKING:
     from cl_bench.landscape.phases import Rows, Tables

@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from cl_bench.engine.state import State
 from cl_bench.results import files
-from cl_bench.state import State
 
 Rows = list[dict[str, Any]]
 Tables = dict[str, Rows]

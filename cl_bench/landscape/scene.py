@@ -9,14 +9,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from cl_bench.engine.state import State
+from cl_bench.instruments.flatness import Sides
 from cl_bench.landscape.controls import random_directions
 from cl_bench.landscape.dynamics import Dynamics
-from cl_bench.landscape.flatness import Sides
 from cl_bench.landscape.layer import Landscape, Studied
 from cl_bench.landscape.phases import Phases, Rows
 from cl_bench.landscape.setting import Setting
 from cl_bench.landscape.trajectory import Trajectory, follow
-from cl_bench.state import State
 
 ANALYSES = ("raw", "detrended")
 """Before the PCA each weight's straight-line drift over the window is left in, or taken away."""

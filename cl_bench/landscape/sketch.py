@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cl_bench.engine.linalg import symmetric_eigen
 from cl_bench.engine.threads import one_thread
-from cl_bench.landscape.fluctuation import PrincipalComponents
-from cl_bench.linalg import symmetric_eigen
+from cl_bench.methods.fluctuation import PrincipalComponents
 
 _BLOCK = 128
 

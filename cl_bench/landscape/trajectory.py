@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from cl_bench.engine.linalg import symmetric_eigen
 from cl_bench.engine.threads import one_thread
-from cl_bench.landscape.fluctuation import PrincipalComponents, principal_components
 from cl_bench.landscape.sketch import Sketch
-from cl_bench.linalg import symmetric_eigen
+from cl_bench.methods.fluctuation import PrincipalComponents, principal_components
 
 if TYPE_CHECKING:
     from cl_bench.landscape.dynamics import Dynamics

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cl_bench import benchmarks, protocol, registry
+from cl_bench import benchmarks
 from cl_bench.config import (
     FIRST_TUNING_SEED,
     Number,
@@ -20,6 +20,7 @@ from cl_bench.config import (
 from cl_bench.errors import UserError
 from cl_bench.leaderboard.entries import Board, Entry, SeedRun, problem_of
 from cl_bench.metrics import matrix
+from cl_bench.planning import finding, reading
 from cl_bench.results.store import RunStore, StoredRun
 
 _MOST_NAMED = 5
@@ -37,7 +38,7 @@ def read_board(config: str) -> tuple[Board, RunConfig]:
     Raises:
         UserError: the config is unknown or wrong, or describes several protocols.
     """
-    protocols = protocol.read(config)
+    protocols = reading.read(config)
     if len(protocols) > 1:
         raise UserError(f"config {config} is {len(protocols)} protocols; a leaderboard is of one")
     found: Protocol = protocols[0]
@@ -146,7 +147,7 @@ def seed_run(run: StoredRun) -> SeedRun:
 def _changed(strategy: StrategyConfig) -> dict[str, Number]:
     """Return the settings that differ from the defaults; all, where the strategy is not at hand."""
     try:
-        defaults: dict[str, Any] = registry.load(strategy.name).Settings().model_dump(mode="json")
+        defaults: dict[str, Any] = finding.load(strategy.name).Settings().model_dump(mode="json")
     except UserError:
         defaults = {}
     missing = object()

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from cl_bench import registry
 from cl_bench.config import Protocol
 from cl_bench.errors import UserError, unknown
 from cl_bench.leaderboard.check import Check
 from cl_bench.leaderboard.entries import Entry, SeedRun, checksum, entry_bytes, labels
 from cl_bench.leaderboard.records import seed_run
 from cl_bench.metrics.statistics import MIN_SEEDS
-from cl_bench.protocol import SECTIONS, settings_grid
+from cl_bench.planning import finding
+from cl_bench.planning.reading import SECTIONS, settings_grid
 from cl_bench.results.store import StoredRun
 
 MARGIN = 0.01
@@ -56,7 +56,7 @@ def choose(entries: Sequence[Entry], text: str) -> list[Entry]:
     label = labels(entries)
     parts = [text] if text in label.values() else text.split(",")
     for part in filter(None, map(str.strip, parts)):
-        name = registry.resolve(part) if part.endswith(".py") else part
+        name = finding.resolve(part) if part.endswith(".py") else part
         named = [
             entry
             for entry in entries
@@ -103,7 +103,7 @@ def obstacle(entry: Entry) -> str | None:
         return f"it cannot be made again: {error}"
     if settings != strategy["settings"]:
         return f"it cannot be made again: {entry.strategy} has other settings here"
-    if registry.code_hash(entry.strategy) != strategy["code"]:
+    if finding.code_hash(entry.strategy) != strategy["code"]:
         return f"it cannot be made again: the code of {entry.strategy} is another here"
     return None
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cl_bench import registry
 from cl_bench.config import Number, OptimizerConfig, Section
 from cl_bench.errors import UserError, unknown
-from cl_bench.protocol import validated
+from cl_bench.planning import finding
+from cl_bench.planning.reading import validated
 
 LEARNING_RATE = "optimizer.learning_rate"
 DIGITS = 4
@@ -72,9 +72,9 @@ def space_of(
     Raises:
         UserError: a setting is given a grid, or a range that it cannot have.
     """
-    from cl_bench.strategy import tune_range
+    from cl_bench.engine.strategy import tune_range
 
-    settings = registry.load(name).Settings
+    settings = finding.load(name).Settings
     for key, value in given.items():
         if isinstance(value, list):
             raise UserError(
@@ -148,7 +148,7 @@ def _refuse_left_over(
     for key in asked:
         if key in given:
             raise UserError(f"--range {name}.{key}: it is held at {given[key]}; give one of them")
-        known = registry.load(name).Settings.model_fields
+        known = finding.load(name).Settings.model_fields
         if key not in known:
             raise unknown("setting", f"{name}.{key}", [f"{name}.{each}" for each in known])
         can = ", ".join(tuned) or "none"

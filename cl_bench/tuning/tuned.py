@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cl_bench import registry
 from cl_bench.errors import UserError
+from cl_bench.planning import finding
 from cl_bench.results.files import safe_name
 from cl_bench.tuning.record import TuningRecord, read
 from cl_bench.tuning.space import LEARNING_RATE
@@ -82,11 +82,11 @@ def _yaml(request: Request, records: Sequence[TuningRecord]) -> str:
 def _changed(record: TuningRecord) -> dict[str, Any]:
     """Return the settings that a tuning was told to hold at other values than the defaults."""
     strategy = record.terms.strategy
-    defaults = registry.load(strategy.name).Settings().model_dump(mode="json")
+    defaults = finding.load(strategy.name).Settings().model_dump(mode="json")
     return {key: v for key, v in strategy.settings.items() if defaults.get(key, v) != v}
 
 
 def as_given(name: str) -> str:
     """Return a strategy as `run` can be told it: one from a file outside by the file's path."""
-    path = registry.summary(name).path
-    return str(path) if path in registry.added_files() else name
+    path = finding.summary(name).path
+    return str(path) if path in finding.added_files() else name

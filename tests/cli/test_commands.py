@@ -9,8 +9,8 @@ import sys
 import pytest
 
 import cl_bench
-from cl_bench import registry
 from cl_bench.cli import main
+from cl_bench.planning import finding
 from cl_bench.results.frames import load
 from cl_bench.results.store import RunStore
 from tests.support import make_record
@@ -128,11 +128,11 @@ def test_a_single_strategy_leads_on_to_a_comparison_with_the_same_options(tmp_pa
 
 
 def test_a_failed_run_is_exit_code_1_and_the_others_are_shown(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(registry, "_added", {})
+    monkeypatch.setattr(finding, "_added", {})
     path = tmp_path / "failing.py"
     path.write_text(
         '"""Fails."""\n'
-        "from cl_bench.strategy import Strategy\n\n\n"
+        "from cl_bench.engine.strategy import Strategy\n\n\n"
         "class Failing(Strategy):\n"
         "    def end_task(self, task):\n"
         '        raise RuntimeError("no end")\n'

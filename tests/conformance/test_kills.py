@@ -6,19 +6,19 @@ import random
 
 import pytest
 
-from cl_bench import registry
 from cl_bench.conformance import kills as module
 from cl_bench.conformance.kills import kill_and_compare
 from cl_bench.conformance.trainings import Trainings
+from cl_bench.planning import finding
 
 
 def first_config(name, folder):
-    kind = registry.load(name)
+    kind = finding.load(name)
     scenario = sorted(kind.scenarios)[0]
     return Trainings(name, scenario, folder).config()
 
 
-@pytest.mark.parametrize("strategy", registry.strategy_names())
+@pytest.mark.parametrize("strategy", finding.strategy_names())
 def test_killed_again_and_again_it_ends_the_same(strategy, tmp_path):
     config = first_config(strategy, tmp_path)
     found = kill_and_compare(config, tmp_path, 3, random.Random(strategy))

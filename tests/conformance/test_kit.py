@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from cl_bench import registry
 from cl_bench.cli import main
 from cl_bench.conformance import kit
 from cl_bench.conformance.checks import CHECKS
+from cl_bench.planning import finding
 
 HEAD = '''"""Breaks a promise."""
 import torch
 
 from cl_bench.config import Scenario
-from cl_bench.strategy import Strategy, StrategySettings, setting
+from cl_bench.engine.strategy import Strategy, StrategySettings, setting
 
 TASKS = []
 
@@ -175,7 +175,7 @@ ALSO = {
 @pytest.fixture
 def file(tmp_path, monkeypatch):
     """Write a strategy's file and return its path."""
-    monkeypatch.setattr(registry, "_added", {})
+    monkeypatch.setattr(finding, "_added", {})
 
     def write(name, body):
         path = tmp_path / f"{name}.py"
@@ -188,7 +188,7 @@ def file(tmp_path, monkeypatch):
 
 def check(path):
     """Return what came of each check in the strategy's first scenario."""
-    return {r.check: r for r in kit.check(kit.cases([registry.resolve(path)])[0])}
+    return {r.check: r for r in kit.check(kit.cases([finding.resolve(path)])[0])}
 
 
 def failed(results):

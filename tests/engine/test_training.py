@@ -10,13 +10,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from cl_bench import benchmarks, registry
+from cl_bench import benchmarks
 from cl_bench.engine.evaluation import Evaluator
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import MLP
+from cl_bench.engine.strategy import Strategy, StrategySettings, setting
 from cl_bench.engine.tasks import Batch, Streams, TaskData
 from cl_bench.engine.training import count_steps, train_stack
-from cl_bench.strategy import Strategy, StrategySettings, setting
+from cl_bench.planning import finding
 from tests.training import config, train
 
 CPU = torch.device("cpu")
@@ -89,7 +90,7 @@ def test_a_loss_of_the_wrong_shape_is_refused(monkeypatch):
         def loss(self, logits, batch):
             return super().loss(logits, batch).squeeze(1)
 
-    monkeypatch.setattr(registry, "load", lambda name: Mixed)
+    monkeypatch.setattr(finding, "load", lambda name: Mixed)
     with pytest.raises(ValueError, match=r"a loss has the shape \[2\]"):
         train([config("naive", 0), config("naive", 1)])
 
@@ -112,7 +113,7 @@ def test_a_loss_may_use_settings_and_a_step_may_add_samples(monkeypatch):
             return self.weight * super().loss(logits, batch)
 
     runs = [config("naive", seed) for seed in (0, 1, 2)]
-    monkeypatch.setattr(registry, "load", lambda name: Kept)
+    monkeypatch.setattr(finding, "load", lambda name: Kept)
     grid = [
         run.model_copy(
             update={"strategy": run.strategy.model_copy(update={"settings": {"weight": w}})}
@@ -170,7 +171,7 @@ def test_all_strategies_have_the_same_stream_and_start(monkeypatch):
             list(task.sample(100, "anything"))
 
     for cls in (Plain, Drawing):
-        monkeypatch.setattr(registry, "load", lambda name, cls=cls: cls)
+        monkeypatch.setattr(finding, "load", lambda name, cls=cls: cls)
         train([config("naive", 4)])
     assert seen["plain"] == seen["drawing"]
     assert len(seen["plain"]) == 1 + 2 * (1000 // 64)
@@ -321,7 +322,7 @@ def test_joint_trains_each_head_on_its_own_images():
 def test_joint_starts_anew_and_sees_everything():
     run = config("joint", benchmark={"tasks": 3})
     bench = benchmarks.get(run.benchmark, download=False)
-    steps = count_steps(run, bench, registry.load("joint"))
+    steps = count_steps(run, bench, finding.load("joint"))
     assert steps == 15 + 2000 // 64 + 3000 // 64 + 3 * 12
     record = train([run])[0]
     assert record.cost["gradient_passes"] == steps

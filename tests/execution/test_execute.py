@@ -8,10 +8,11 @@ import time
 
 import pytest
 
-from cl_bench import benchmarks, plan, protocol, registry
+from cl_bench import benchmarks
 from cl_bench.engine.checkpoint import FOLDER
 from cl_bench.execution import Work, execute
 from cl_bench.execution.pool import Watcher
+from cl_bench.planning import finding, packing, reading
 from cl_bench.results.store import RunStore
 
 SMALL = [
@@ -25,7 +26,7 @@ FAULTY = '''"""Dies, or fails, in its second task."""
 import os
 import signal
 
-from cl_bench.strategy import Strategy, StrategySettings, setting
+from cl_bench.engine.strategy import Strategy, StrategySettings, setting
 
 
 class Faulty(Strategy):
@@ -55,13 +56,13 @@ class Notes(Watcher):
 
 
 def planned(*assignments, strategies=("naive",), **rest):
-    read = protocol.read(strategies=list(strategies), assignments=[*SMALL, *assignments])
-    return plan.make_plan(read, benchmarks.get, **rest)
+    read = reading.read(strategies=list(strategies), assignments=[*SMALL, *assignments])
+    return packing.make_plan(read, benchmarks.get, **rest)
 
 
 @pytest.fixture
 def faulty(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_added", {})
+    monkeypatch.setattr(finding, "_added", {})
     path = tmp_path / "faulty.py"
     path.write_text(FAULTY)
     return str(path)
@@ -85,7 +86,7 @@ def test_several_processes_give_the_same_bits_and_a_killed_one_takes_only_its_st
     made = planned("seeds=2", strategies=["naive", faulty], max_runs=1)
     assert len(made.stacks) == 4
     notes, out = Notes(), tmp_path / "pool"
-    work = Work(out, strategy_files=tuple(registry.added_files()))
+    work = Work(out, strategy_files=tuple(finding.added_files()))
     outcome = execute(made.stacks, work, workers=2, watcher=notes)
 
     def names(stacks):

@@ -13,10 +13,10 @@ import torch
 from cl_bench.cli.app import run_app
 from cl_bench.config import NetworkConfig, OptimizerConfig
 from cl_bench.errors import UserError
+from cl_bench.instruments.flatness import sides
 from cl_bench.landscape import record, study
 from cl_bench.landscape.controls import layer_alone, noise_power, random_walk
 from cl_bench.landscape.dynamics import Dynamics
-from cl_bench.landscape.flatness import sides
 from cl_bench.landscape.layer import Landscape, Studied
 from cl_bench.landscape.setting import NAMED, Setting, named
 from cl_bench.landscape.sketch import Sketch

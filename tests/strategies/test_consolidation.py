@@ -11,17 +11,17 @@ import torch
 from scipy.optimize import brentq
 from torch.nn import functional
 
-from cl_bench import registry
-from cl_bench.consolidation import Consolidation
 from cl_bench.engine.networks import MLP
+from cl_bench.engine.state import State
 from cl_bench.engine.tasks import TaskData
-from cl_bench.precision import Diagonal, LowRank
-from cl_bench.protocol import settings_grid
-from cl_bench.state import State
+from cl_bench.methods.consolidation import Consolidation
+from cl_bench.methods.precision import Diagonal, LowRank
+from cl_bench.planning import finding
+from cl_bench.planning.reading import settings_grid
 from tests.training import config, run_task, stack, train
 
 QUADRATIC = [
-    name for name in registry.strategy_names() if issubclass(registry.load(name), Consolidation)
+    name for name in finding.strategy_names() if issubclass(finding.load(name), Consolidation)
 ]
 SHAPES = [("flatness", {"shape": s, "rank": 3, "kept_rank": 5}) for s in ("diagonal", "low-rank")]
 SHAPES += [("flatness", {"shape": "low-rank+diagonal", "rank": 3, "kept_rank": 5})]
@@ -275,6 +275,6 @@ def test_flatness_keeps_constant_memory():
 
 
 def test_ewc_is_short():
-    file = registry.folder("strategies") / "ewc.py"
+    file = finding.folder("strategies") / "ewc.py"
     source = [line for line in Path(file).read_text().splitlines() if line.strip()]
     assert len(source) <= 35

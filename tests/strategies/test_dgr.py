@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cl_bench import benchmarks, registry
+from cl_bench import benchmarks
 from cl_bench.config import Scenario
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import MLP
 from cl_bench.engine.tasks import Streams, TaskData
-from cl_bench.generator import Generator
+from cl_bench.methods.generator import Generator
+from cl_bench.planning import finding
 from tests.training import config, run_task, stack, train
 
 SPLIT = {"name": "split-mnist", "tasks": 5, "train_samples": 320}
@@ -28,7 +29,7 @@ def by_hand(scenario, tasks, **settings):
     streams = Streams(benchmark, [0, 1], torch.device("cpu"))
     network = MLP(784, (9, 8), benchmark.n_outputs)
     learner = Learner(network, runs, streams.outputs, torch.device("cpu"))
-    kind = registry.load("dgr")
+    kind = finding.load("dgr")
     strategy = kind(learner, learner.settings_of(kind, runs))
     with torch.no_grad():
         for index in range(tasks):

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cl_bench import benchmarks, registry
+from cl_bench import benchmarks
 from cl_bench.config import Scenario
-from cl_bench.distillation import by_task
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import MLP
 from cl_bench.engine.tasks import Streams, TaskData
+from cl_bench.methods.distillation import by_task
+from cl_bench.planning import finding
 from tests.training import config, run_task, train
 
 SPLIT = {"name": "split-mnist", "tasks": 5, "train_samples": 320}
@@ -27,7 +28,7 @@ def by_hand(name, scenario, tasks, **settings):
     streams = Streams(benchmark, [0, 1], torch.device("cpu"))
     network = MLP(784, (9, 8), benchmark.n_outputs)
     learner = Learner(network, runs, streams.outputs, torch.device("cpu"))
-    kind = registry.load(name)
+    kind = finding.load(name)
     strategy = kind(learner, learner.settings_of(kind, runs))
     with torch.no_grad():
         for index in range(tasks):

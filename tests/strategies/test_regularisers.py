@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from cl_bench import registry
 from cl_bench.engine.tasks import TaskData
+from cl_bench.planning import finding
 from tests.training import config, run_task, stack, train
 
 
@@ -90,7 +90,7 @@ def test_shrinking_keeps_what_is_said_and_lowers_how_surely():
 
 
 def test_cumulative_trains_on_all_tasks_and_goes_on_from_where_it_was(monkeypatch):
-    kind = registry.load("cumulative")
+    kind = finding.load("cumulative")
     seen = []
     for hook in ("begin_task", "end_task"):
         own = getattr(kind, hook)

@@ -11,9 +11,9 @@ from scipy.optimize import nnls
 from torch.nn import functional
 
 from cl_bench.config import Scenario
+from cl_bench.engine.linalg import nonnegative_minimum
 from cl_bench.engine.tasks import TaskData
-from cl_bench.linalg import nonnegative_minimum
-from cl_bench.precision import Kronecker
+from cl_bench.methods.precision import Kronecker
 from tests.training import config, run_task, stack, train
 
 RATE = 0.1

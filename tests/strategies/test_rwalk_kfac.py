@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from cl_bench.engine.tasks import TaskData
-from cl_bench.precision import Kronecker, Several
+from cl_bench.methods.precision import Kronecker, Several
 from tests.training import config, run_task, stack, train
 
 RUN = 1

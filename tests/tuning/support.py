@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cl_bench import benchmarks, protocol
+from cl_bench import benchmarks
 from cl_bench.execution import Work, execute
-from cl_bench.plan import make_plan
+from cl_bench.planning import reading
+from cl_bench.planning.packing import make_plan
 from cl_bench.results.store import RunStore
 from cl_bench.tuning.search import Method
 from cl_bench.tuning.study import Request, Study, drive
@@ -21,7 +22,7 @@ SMALL = [
 ]
 HOLD = '''"""Holds the weights where the last task left them, far too firmly by default."""
 
-from cl_bench.strategy import Strategy, StrategySettings, setting
+from cl_bench.engine.strategy import Strategy, StrategySettings, setting
 
 
 class Hold(Strategy):
@@ -43,7 +44,7 @@ class Hold(Strategy):
 
 
 def request(*assignments: str, strategies=("l2",), **terms) -> Request:
-    (read,) = protocol.read(strategies=list(strategies), assignments=[*SMALL, *assignments])
+    (read,) = reading.read(strategies=list(strategies), assignments=[*SMALL, *assignments])
     method = Method(terms.pop("method", "sobol"))
     return Request(read, method=method, **{"trials": 4, "seeds": 2, **terms})
 

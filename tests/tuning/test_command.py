@@ -8,9 +8,10 @@ import time
 
 import pytest
 
-from cl_bench import benchmarks, protocol
+from cl_bench import benchmarks
 from cl_bench.cli import main
-from cl_bench.plan import make_plan
+from cl_bench.planning import reading
+from cl_bench.planning.packing import make_plan
 from cl_bench.results.store import RunStore
 from tests.tuning.support import SMALL
 
@@ -51,7 +52,7 @@ def test_a_tuning_is_done_once_shown_each_time_and_leads_on_to_a_run(tmp_path, c
 
     (line,) = [x for x in second.err.splitlines() if x.startswith("next: ")]
     following = line.removeprefix("next: python -m cl_bench run --config ").split()[0]
-    made = make_plan(protocol.read(following), benchmarks.get)
+    made = make_plan(reading.read(following), benchmarks.get)
     assert {config.strategy.name for config in made.configs} == {"l2", "naive"}
     (line,) = [x for x in second.err.splitlines() if x.startswith("l2: ")]
     assert line.endswith(f"--set l2.strength=0.03 --out {tmp_path}")
@@ -59,7 +60,7 @@ def test_a_tuning_is_done_once_shown_each_time_and_leads_on_to_a_run(tmp_path, c
 
 def test_a_leaderboard_shows_what_each_choice_on_it_cost(tmp_path, capsys):
     config, out = tmp_path / "small.yaml", tmp_path / "runs"
-    (read,) = protocol.read(strategies=["l2", "naive"], assignments=ASSIGNMENTS)
+    (read,) = reading.read(strategies=["l2", "naive"], assignments=ASSIGNMENTS)
     config.write_text(read.model_dump_json(exclude_none=True))
     assert main(["tune", "--config", str(config), *WORDS[2:5], "--out", str(out)]) == 0
     records = {path.name.split("-")[0]: path for path in out.glob("tuning/*/*.json")}

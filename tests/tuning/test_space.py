@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from cl_bench import registry
 from cl_bench.config import OptimizerConfig
+from cl_bench.engine.strategy import Strategy, StrategySettings, setting, tune_range
 from cl_bench.errors import UserError
-from cl_bench.strategy import Strategy, StrategySettings, setting, tune_range
+from cl_bench.planning import finding
 from cl_bench.tuning.search import settings_of
 from cl_bench.tuning.space import LEARNING_RATE, parse_range, space_of
 
@@ -19,9 +19,9 @@ def space(name, given=None, **rest):
     return space_of(name, given or {}, SGD, **rest)
 
 
-@pytest.mark.parametrize("name", registry.strategy_names())
+@pytest.mark.parametrize("name", finding.strategy_names())
 def test_every_trial_of_every_strategy_is_allowed_and_the_first_is_its_defaults(name):
-    settings = registry.load(name).Settings
+    settings = finding.load(name).Settings
     found = space(name)
     assert [each.name for each in found] == [
         key for key in settings.model_fields if tune_range(settings, key)
@@ -60,7 +60,7 @@ def test_whole_numbers_stay_whole(monkeypatch):
         class Settings(StrategySettings):
             every: int = setting(1, "steps", low=1, tune=(1, 8))
 
-    monkeypatch.setattr(registry, "load", lambda name: Whole)
+    monkeypatch.setattr(finding, "load", lambda name: Whole)
     (each,) = found = space("whole")
     assert each.whole
     tried = [trial["every"] for trial in settings_of(found, 32)]

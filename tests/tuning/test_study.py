@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cl_bench import benchmarks, protocol, registry
+from cl_bench import benchmarks
 from cl_bench.config import FIRST_TUNING_SEED
 from cl_bench.errors import UserError
-from cl_bench.plan import make_plan
+from cl_bench.planning import finding, reading
+from cl_bench.planning.packing import make_plan
 from cl_bench.results.store import RunStore
 from cl_bench.tuning import record
 from cl_bench.tuning.search import LENGTHS
@@ -30,7 +31,7 @@ def pair(tmp_path_factory):
 
 @pytest.fixture
 def hold(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_added", {})
+    monkeypatch.setattr(finding, "_added", {})
     path = tmp_path / "hold.py"
     path.write_text(HOLD)
     return str(path)
@@ -188,8 +189,8 @@ def test_a_bad_default_is_left_for_a_better_strength_also_on_test_data(hold, tmp
     file = tmp_path / "tuned.yaml"
     file.write_text(text)
     store, values = RunStore(tmp_path / "runs"), []
-    defaults = protocol.read(str(file), assignments=["seeds=2", "hold.strength=1000"])
-    for asked in (protocol.read(str(file), assignments=["seeds=2"]), defaults):
+    defaults = reading.read(str(file), assignments=["seeds=2", "hold.strength=1000"])
+    for asked in (reading.read(str(file), assignments=["seeds=2"]), defaults):
         made = train(asked, store)
         runs = [store.open(store.directory(config)) for config in made.configs]
         assert [run.config.evaluation.split for run in runs] == ["test", "test"]
@@ -203,7 +204,7 @@ def test_the_yaml_reports_the_choices_of_all_strategies(pair, tmp_path):
     (text,) = configs(wanted, list(records.values())).values()
     file = tmp_path / "tuned.yaml"
     file.write_text(text)
-    asked = protocol.read(str(file))
+    asked = reading.read(str(file))
     assert asked[0].evaluation.split == "test"
     made = make_plan(asked, benchmarks.get)
     assert {config.seed for config in made.configs} == set(range(5))
@@ -227,7 +228,7 @@ def test_each_learning_rate_has_a_yaml_of_its_own(tmp_path):
     assert name == "tuned-naive.yaml"
     file = tmp_path / name
     file.write_text(text)
-    (asked,) = protocol.read(str(file))
+    (asked,) = reading.read(str(file))
     assert asked.optimizer.learning_rate == found.choice.settings["optimizer.learning_rate"]
 
 

@@ -1,0 +1,283 @@
+"""Train Avalanche's strategies in Avalanche's own loop on our task streams, and keep our records.
+
+Ours are the data, their order (for a strategy that does not choose its own minibatches), the
+initial weights, the optimiser's numbers, the number of steps and the evaluation. Avalanche's is
+all that makes the strategy: what differs in a record is the strategy's doing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cl_bench import benchmarks
+from cl_bench.avalanche import parts
+from cl_bench.avalanche.strategies import ForeignStrategy
+from cl_bench.avalanche.to_avalanche import to_avalanche
+from cl_bench.benchmarks import Benchmark
+from cl_bench.config import EvaluationConfig, RunConfig, Scenario
+from cl_bench.engine import count_steps, pick_device
+from cl_bench.engine.evaluation import Evaluator
+from cl_bench.engine.networks import build_network
+from cl_bench.engine.recording import Recorder
+from cl_bench.engine.stopwatch import Stopwatch
+from cl_bench.engine.strategy import Strategy
+from cl_bench.engine.tasks import Streams, TaskData
+from cl_bench.engine.threads import one_thread
+from cl_bench.engine.training import Progress, task_steps
+from cl_bench.errors import UserError
+from cl_bench.planning import finding
+from cl_bench.results.provenance import collect
+from cl_bench.results.record import RunRecord
+from cl_bench.seeding import torch_generator
+
+
+def train(
+    configs: Sequence[RunConfig],
+    *,
+    device: str = "auto",
+    data_dir: Path | None = None,
+    on_progress: Progress = lambda done, total: None,
+) -> list[RunRecord]:
+    """Train runs of a strategy of Avalanche, one after another, and return their records.
+
+    A run has the same bits whenever it is trained: it takes one thread, and all random numbers
+    come from torch's, NumPy's and Python's generators, seeded for the run.
+
+    Args:
+        configs: resolved runs that differ in seeds and numbers alone.
+        device: "auto", "cpu" or "cuda".
+        data_dir: where to look for data first.
+        on_progress: told of the steps done, a few times a second at most.
+    """
+    place, first = pick_device(device), configs[0]
+    benchmark = benchmarks.get(first.benchmark, data_dir=data_dir, download=False)
+    strategy = cast(type[ForeignStrategy], finding.load(first.strategy.name))
+    if strategy.needs and importlib.util.find_spec(strategy.needs) is None:
+        name = first.strategy.name
+        raise UserError(f"{name} needs the package {strategy.needs}: pip install {strategy.needs}")
+    steps = count_steps(first, benchmark, strategy)
+    on_step = _throttled(on_progress, steps * len(configs))
+    records = []
+    for config in configs:
+        started = datetime.now(UTC)
+        with one_thread(), _seeded(config.seed, place), _quiet():
+            run = _Run(config, benchmark, strategy, place, on_step)
+            run.train()
+        finished = datetime.now(UTC)
+        provenance = collect(device=str(place), threads=1, started=started, finished=finished)
+        records.append(run.record(provenance))
+    on_progress(steps * len(configs), steps * len(configs))
+    return records
+
+
+class _Run:
+    """One run in training: a strategy object of Avalanche, and what our evaluation finds."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        benchmark: Benchmark,
+        strategy: type[ForeignStrategy],
+        device: torch.device,
+        on_step: Callable[[], None],
+    ) -> None:
+        self.config, self.benchmark, self.strategy = config, benchmark, strategy
+        self.device, self.on_step = device, on_step
+        self.streams = Streams(benchmark, [config.seed], device, config.training.outputs)
+        self._check_outputs()
+        self.network = build_network(config.network, benchmark.input_shape, benchmark.n_outputs)
+        self.criterion = parts.MaskedCrossEntropy(self.streams.outputs)
+        self.experiences = list(to_avalanche(benchmark, config.seed).train_stream)
+        self.evaluator = Evaluator(self.streams, config.evaluation.split)
+        self.recorder = Recorder([config], benchmark)
+        self.stopwatch = Stopwatch(device)
+        self.steps = 0
+        self.images = 0
+        """Images whose gradient was taken, for whatever purpose."""
+        self.loop = parts.loop_plugin(self._step_done)
+        self.agent = self._make_agent()
+
+    def _check_outputs(self) -> None:
+        chosen = self.streams.outputs.competing(0, training=True) is not None
+        if self.strategy.all_outputs and chosen and self.benchmark.scenario is Scenario.CLASS:
+            raise UserError(
+                f"{self.config.strategy.name} lets all outputs compete in its own losses; "
+                "use --set training.outputs=all"
+            )
+
+    def _make_agent(self) -> Any:
+        """Return a strategy object of Avalanche, its network at the run's initial weights."""
+        config, strategy = self.config, self.strategy
+        settings, size = config.strategy.settings, config.training.batch_size
+        module = parts.make_module(self.network, config.seed).to(self.device)
+        module.register_forward_hook(self._gradient_counter())
+        plugins = [self.loop, *([parts.copies_plugin()] if settings.get("copies") else [])]
+        module_name, _, name = strategy.made_by.partition(":")
+        made_by = getattr(importlib.import_module(module_name), name)
+        own = strategy.arguments(settings)
+        if name.endswith("Plugin"):
+            plugins.append(made_by(**own))
+            made_by, own = importlib.import_module("avalanche.training").Naive, {}
+        return made_by(
+            model=module,
+            optimizer=parts.make_optimizer(config.optimizer, module),
+            criterion=self.criterion,
+            train_mb_size=size,
+            eval_mb_size=size,
+            device=str(self.device),
+            plugins=plugins,
+            evaluator=parts.silent_evaluator(),
+            **own,
+        )
+
+    def _gradient_counter(self) -> Callable[..., None]:
+        def backward(gradient: Tensor) -> None:
+            self.images += len(gradient)
+
+        def forward(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            if output.requires_grad:
+                output.register_hook(backward)
+
+        return forward  # a function, not a method: copies of the network share it
+
+    def train(self) -> None:
+        last = self.benchmark.n_tasks - 1
+        self._evaluate(-1, range(last + 1))
+        for task in range(last + 1):
+            self._train_task(task)
+            self._evaluate(task, range(min(task + 2, last + 1)), confusion=task == last)
+
+    def _train_task(self, task: int) -> None:
+        config, strategy, loop = self.config, self.strategy, self.loop
+        size = config.training.batch_size
+        together = strategy.all_data and strategy.restart
+        if together and task:
+            self.agent = self._make_agent()  # such an object trains once
+        self.criterion.task = self._task = task
+        members = range(task + 1) if strategy.all_data else range(task, task + 1)
+        images = sum(len(self.experiences[member].dataset) for member in members)
+        steps = task_steps(config, self.benchmark, strategy, task)
+        full = images >= size and not strategy.own_epochs
+        data = None
+        if not strategy.own_minibatches:
+            with self.stopwatch.phase("data"):
+                data = TaskData(self.streams, task)
+                loop.minibatches = parts.OurMinibatches(
+                    data, size, steps, self.benchmark.input_shape
+                )
+        elif not strategy.own_epochs:  # as many steps as ours take, of full minibatches
+            loop.steps = steps
+            self.agent.train_epochs = -(-steps // max(1, images // size))
+        with self.stopwatch.phase("train"):
+            self.agent.train(
+                self.experiences[: task + 1] if together else self.experiences[task],
+                eval_streams=[],
+                num_workers=0,
+                reset_optimizer_state=config.optimizer.reset,
+                drop_last=full,
+            )
+            after = time.perf_counter() - self._last_step
+        self.stopwatch.add({"train": -after, "consolidate": after})
+        if data is not None:
+            data.close()
+
+    def _step_done(self, number: int) -> None:
+        self._last_step = time.perf_counter()
+        self.steps += 1
+        self.on_step()
+        if _due(self.config.evaluation, self._task, number):
+            seen = self.steps * self.config.training.batch_size
+            with self.stopwatch.phase("evaluate"):
+                for task in range(self._task + 1):
+                    found = self.evaluator.evaluate(cast(Strategy, self), task, self._task)
+                    self.recorder.during_task(self._task, number, seen, task, found)
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the logits [1, n, C] of images [1, n, F], as our evaluation asks for them."""
+        module = self.agent.model
+        training = module.training
+        module.eval()
+        with torch.no_grad():
+            logits: Tensor = module(images[0].unflatten(-1, self.benchmark.input_shape))
+        module.train(training)
+        return logits.unsqueeze(0)
+
+    def _evaluate(self, after: int, tasks: range, *, confusion: bool = False) -> None:
+        with self.stopwatch.phase("evaluate"):
+            for task in tasks:
+                found = self.evaluator.evaluate(
+                    cast(Strategy, self), task, after, confusion=confusion and task <= after
+                )
+                self.recorder.after_task(after, task, found)
+
+    def record(self, provenance: dict[str, Any]) -> RunRecord:
+        size = self.config.training.batch_size
+        pixels = int(np.prod(self.benchmark.input_shape))
+        kept = 0 if self.strategy.all_data else parts.bytes_kept(self.agent, pixels)
+        cost = {
+            "seconds": self.stopwatch.seconds(),
+            "samples_seen": self.steps * size,
+            "gradient_passes": round(self.images / size, 3),
+            "bytes_kept": kept,
+            "stack_size": 1,
+        }
+        theta = parts.flat_weights(self.agent.model)
+        return self.recorder.record(0, self.network, theta, cost, provenance)
+
+
+def _due(schedule: EvaluationConfig, task: int, step: int) -> bool:
+    """Return whether the seen tasks are evaluated after a step of a task's training."""
+    dense = task > 0 and schedule.switch_every and step <= schedule.switch_steps
+    if dense and step % (schedule.switch_every or 1) == 0:
+        return True
+    return bool(schedule.every) and step % (schedule.every or 1) == 0
+
+
+def _throttled(report: Progress, total: int) -> Callable[[], None]:
+    """Return what counts steps and reports them a few times a second."""
+    done, next_report = 0, 0.0
+
+    def step_done() -> None:
+        nonlocal done, next_report
+        done += 1
+        if done % 16 == 0 and time.monotonic() > next_report:
+            next_report = time.monotonic() + 0.25
+            report(min(done, total), total)
+
+    return step_done
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed all generators that Avalanche draws from, and put them back as they were."""
+    start = torch_generator("avalanche", seed).initial_seed()
+    before = random.getstate(), np.random.get_state()
+    devices = [torch.cuda.current_device()] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(start)
+        random.seed(start)
+        np.random.seed(start % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out Avalanche's warnings of optional packages and of what it will rename."""
+    with warnings.catch_warnings(record=True):  # it undoes filters, but not this
+        yield

@@ -1,0 +1,1 @@
+"""What measures a trained stack: curvature, flatness, temperature, loss, and the probe."""

@@ -1,0 +1,1 @@
+"""What strategies share: consolidation and its shapes, replay, projection, distillation."""

@@ -1,0 +1,47 @@
+"""What methods share that go on training for a while at a task's end and average the weights.
+
+The weights' mean over these exploration steps is a better solution than any of them; methods
+that get it and methods that do not cannot be compared, so that it is one setting for all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench.engine.tasks import TaskData
+
+
+class ExplorationSettings(StrategySettings):
+    """Settings of the end of a task."""
+
+    exploration_steps: int = setting(300, "extra training steps at a task's end", low=0)
+    average_weights: bool = setting(
+        True, "end a task at the weights' mean over its exploration steps, not at the last ones"
+    )
+
+
+class Exploration(Strategy):
+    """A strategy that explores at constant rate at each task's end."""
+
+    Settings = ExplorationSettings
+    exploration_steps: int
+    average_weights: bool
+
+    @classmethod
+    def extra_steps(cls, settings: dict[str, Any]) -> int:
+        return int(settings["exploration_steps"])
+
+    def visit(self, step: int) -> None:
+        if step == 1:
+            self.explored = torch.zeros_like(self.theta)
+        self.explored += self.theta
+
+    def end_task(self, task: TaskData) -> None:
+        if not self.exploration_steps:
+            return
+        if self.average_weights:
+            self.theta.copy_(self.explored.div_(self.exploration_steps))
+        del self.explored

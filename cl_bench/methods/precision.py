@@ -1,0 +1,270 @@
+"""Shapes of a quadratic penalty: which combinations of weights are held, how strongly, and where.
+
+A `Precision` is a quadratic q(theta) = 1/2 (theta - anchor)^T P (theta - anchor) with P diagonal,
+diagonal in a Kronecker eigenbasis, or of low rank. Each knows the implicit step on q, which
+cannot diverge however large P is, its gradient, and how to take in another of its shape.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cl_bench.engine.layout import LayerBlocks
+from cl_bench.engine.linalg import gram, symmetric_eigen
+from cl_bench.engine.networks import Network
+from cl_bench.engine.state import Kept
+
+LARGEST = 1e30
+"""Products of rate and precision are cut here, far inside float32's range."""
+
+
+def shrinkage(stiffness: Tensor) -> Tensor:
+    """Return k / (1 + k), the share of a displacement that the implicit step takes back."""
+    k = stiffness.clamp(max=LARGEST)
+    return k / (1 + k)
+
+
+class Precision(Kept, ABC):
+    """A quadratic penalty on the weights of each run of a stack."""
+
+    @abstractmethod
+    def prepare(self, rate: Tensor) -> None:
+        """Fix the rate [R, 1] (learning rate times strength) of the implicit steps to come."""
+
+    @abstractmethod
+    def pull(self, theta: Tensor) -> None:
+        """Take the implicit step in place: theta <- argmin_x 1/2 |x - theta|^2 + rate * q(x)."""
+
+    @abstractmethod
+    def gradient(self, theta: Tensor) -> Tensor:
+        """Return the gradient of q at theta, [R, D]."""
+
+
+class Diagonal(Precision):
+    """Every weight is held by itself.
+
+    Args:
+        omega: importance of each weight, [R, D], not negative.
+        anchor: where the weights are held, [R, D].
+    """
+
+    def __init__(self, omega: Tensor, anchor: Tensor) -> None:
+        self.omega = omega
+        self.anchor = anchor
+        self._share: Tensor | None = None
+
+    def prepare(self, rate: Tensor) -> None:
+        self._share = shrinkage(rate * self.omega)
+
+    def pull(self, theta: Tensor) -> None:
+        assert self._share is not None, "prepare() comes first"
+        theta.lerp_(self.anchor, self._share)
+
+    def gradient(self, theta: Tensor) -> Tensor:
+        return self.omega * (theta - self.anchor)
+
+    def plus(self, other: Diagonal) -> Diagonal:
+        """Return the sum of two penalties, each about its own anchor, up to a constant.
+
+        A sum of quadratics is one quadratic about their weighted mean, so that separate anchors
+        for any number of tasks need the memory of one.
+        """
+        omega = self.omega + other.omega
+        share = torch.where(omega > 0, other.omega / omega, torch.ones_like(omega))
+        return Diagonal(omega, torch.lerp(self.anchor, other.anchor, share))
+
+
+class LowRank(Precision):
+    """A few directions of weight space are held; optionally every weight a little as well.
+
+    q(theta) = 1/2 sum_i scale_i (q_i . theta - target_i)^2, plus the diagonal's penalty if given.
+
+    Args:
+        directions: unit vectors q_i as rows, [R, k, D]; they need not be orthogonal.
+        scale: [R, k], not negative.
+        target: q_i . anchor, [R, k].
+        diagonal: a diagonal penalty to add.
+    """
+
+    def __init__(
+        self, directions: Tensor, scale: Tensor, target: Tensor, diagonal: Diagonal | None = None
+    ) -> None:
+        self.directions = directions
+        self.scale = scale
+        self.target = target
+        self.diagonal = diagonal
+
+    @classmethod
+    def about(
+        cls, directions: Tensor, scale: Tensor, anchor: Tensor, diagonal: Diagonal | None = None
+    ) -> LowRank:
+        """Return the penalty that holds the directions at an anchor [R, D]."""
+        return cls(directions, scale, _project(directions, anchor), diagonal)
+
+    def prepare(self, rate: Tensor) -> None:
+        # With M = 1 + rate * omega and B = directions * sqrt(rate * scale):
+        # (M + B^T B)^-1 = M^-1 - M^-1 B^T (1 + B M^-1 B^T)^-1 B M^-1   (Woodbury).
+        # The small matrix is formed in float64: it is 1 + something positive to that precision.
+        if self.diagonal is not None:
+            self.diagonal.prepare(rate)
+        self._root = (rate * self.scale).clamp(max=LARGEST).sqrt()
+        scaled = self._root.unsqueeze(-1) * self.directions
+        self._damped = scaled
+        if self.diagonal is not None:
+            self._damped = scaled / (1 + (rate * self.diagonal.omega).clamp(max=LARGEST))[:, None]
+        values, vectors = symmetric_eigen(gram(scaled, self._damped))
+        inverse = vectors / (1 + values.clamp(min=0)).unsqueeze(1)
+        self._inverse = torch.bmm(inverse, vectors.transpose(1, 2)).to(scaled.dtype)
+
+    def pull(self, theta: Tensor) -> None:
+        if self.diagonal is not None:
+            self.diagonal.pull(theta)
+        gap = (self._root * (_project(self.directions, theta) - self.target)).unsqueeze(1)
+        push = torch.bmm(gap, self._inverse.transpose(1, 2))
+        theta -= torch.bmm(push, self._damped).squeeze(1)
+
+    def gradient(self, theta: Tensor) -> Tensor:
+        gap = self.scale * (_project(self.directions, theta) - self.target)
+        total = torch.bmm(gap.unsqueeze(1), self.directions).squeeze(1)
+        return total if self.diagonal is None else total + self.diagonal.gradient(theta)
+
+    def plus(self, other: LowRank, rank: int | None = None) -> LowRank:
+        """Return the sum of two penalties, each about its own anchor.
+
+        Args:
+            other: the penalty to add.
+            rank: keep this many of the strongest combined directions; None keeps them all.
+        """
+        diagonal = self.diagonal
+        if diagonal is not None and other.diagonal is not None:
+            diagonal = diagonal.plus(other.diagonal)
+        joined = LowRank(
+            torch.cat([self.directions, other.directions], 1),
+            torch.cat([self.scale, other.scale], 1),
+            torch.cat([self.target, other.target], 1),
+            diagonal,
+        )
+        if rank is None or joined.scale.shape[1] <= rank:
+            return joined
+        return joined._strongest(rank)
+
+    def _strongest(self, rank: int) -> LowRank:
+        """Return the best approximation by `rank` orthonormal directions."""
+        root = self.scale.sqrt()
+        scaled = root.unsqueeze(-1) * self.directions
+        values, vectors = symmetric_eigen(gram(scaled, scaled))
+        values = values[:, -rank:].clamp(min=1e-12).to(scaled.dtype)
+        mix = vectors[:, :, -rank:].to(scaled.dtype).transpose(1, 2) / values.sqrt().unsqueeze(-1)
+        target = torch.bmm((root * self.target).unsqueeze(1), mix.transpose(1, 2)).squeeze(1)
+        return LowRank(torch.bmm(mix, scaled), values, target, self.diagonal)
+
+
+def _project(directions: Tensor, theta: Tensor) -> Tensor:
+    """Return the coordinates [R, k] of theta [R, D] along directions [R, k, D]."""
+    # A row times a matrix: as a matrix times a column, one run alone takes another kernel.
+    return torch.bmm(theta.unsqueeze(1), directions.transpose(1, 2)).squeeze(1)
+
+
+class Kronecker(Precision):
+    """Each layer is held in the eigenbasis of a Kronecker product.
+
+    For a layer's matrix W [out, in + 1], coordinates are U^T W V, with U and V the eigenvectors of
+    the accumulated factors B [out, out] and A [in + 1, in + 1]; the precision is diagonal there.
+    The basis is that of George et al. 2018 (arXiv 1806.03884); what fills it is the strategy's.
+
+    Args:
+        network: whose layers these are.
+        left: U of each layer, [R, out, out].
+        right: V of each layer, [R, in + 1, in + 1].
+        scale: the precision of each coordinate, [R, out, in + 1].
+        factors: (B, A) of each layer.
+        anchor: where the weights are held, [R, D].
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        left: Sequence[Tensor],
+        right: Sequence[Tensor],
+        scale: Sequence[Tensor],
+        factors: Sequence[tuple[Tensor, Tensor]],
+        anchor: Tensor,
+    ) -> None:
+        self.network = network
+        self.left, self.right, self.scale = list(left), list(right), list(scale)
+        self.factors = list(factors)
+        self.anchor = anchor
+
+    @property
+    def layers(self) -> LayerBlocks:
+        """The network's layers as matrices."""
+        return self.network.layer_blocks
+
+    def prepare(self, rate: Tensor) -> None:
+        self._share = [shrinkage(rate.unsqueeze(-1) * s) for s in self.scale]
+
+    def pull(self, theta: Tensor) -> None:
+        gap = theta - self.anchor
+        for layer, share in enumerate(self._share):
+            self.layers.subtract(theta, layer, self._through(gap, layer, share))
+
+    def gradient(self, theta: Tensor) -> Tensor:
+        gap = theta - self.anchor
+        negative = torch.zeros_like(theta)
+        for layer, scale in enumerate(self.scale):
+            self.layers.subtract(negative, layer, self._through(gap, layer, scale))
+        return negative.neg_()
+
+    def _through(self, gap: Tensor, layer: int, multiplier: Tensor) -> Tensor:
+        """Return U (multiplier * U^T gap V) V^T for a layer, [R, out, in + 1]."""
+        left, right = self.left[layer], self.right[layer]
+        inner = torch.bmm(torch.bmm(left.transpose(1, 2), self.layers.block(gap, layer)), right)
+        return torch.bmm(torch.bmm(left, inner.mul_(multiplier)), right.transpose(1, 2))
+
+    def scale_in(self, layer: int, left: Tensor, right: Tensor) -> Tensor:
+        """Return the exact diagonal of a layer's precision in another Kronecker basis."""
+        turn_left = torch.bmm(left.transpose(1, 2), self.left[layer]).square_()
+        turn_right = torch.bmm(self.right[layer].transpose(1, 2), right).square_()
+        return torch.bmm(torch.bmm(turn_left, self.scale[layer]), turn_right)
+
+    def take_in(self, past: Kronecker, decay: Tensor | float = 1.0) -> None:
+        """Add an earlier penalty, as far as it is diagonal in this basis, about this anchor.
+
+        Args:
+            past: the earlier penalty; it moves to this one's anchor.
+            decay: its weight, a number or [R, 1, 1].
+        """
+        for layer, scale in enumerate(self.scale):
+            scale += decay * past.scale_in(layer, self.left[layer], self.right[layer])
+
+
+class Several(Precision):
+    """The sum of several penalties, each kept as it is.
+
+    Its implicit step is theirs, one after another: as stable, and to first order in the rate the
+    step on the sum, which has no closed form.
+
+    Args:
+        parts: the penalties.
+    """
+
+    def __init__(self, parts: Sequence[Precision]) -> None:
+        self.parts = list(parts)
+
+    def prepare(self, rate: Tensor) -> None:
+        for part in self.parts:
+            part.prepare(rate)
+
+    def pull(self, theta: Tensor) -> None:
+        for part in self.parts:
+            part.pull(theta)
+
+    def gradient(self, theta: Tensor) -> Tensor:
+        total = torch.zeros_like(theta)
+        for part in self.parts:
+            total += part.gradient(theta)
+        return total

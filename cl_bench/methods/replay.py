@@ -1,0 +1,240 @@
+"""A buffer of training samples for every run of a stack, and the settings of methods that replay.
+
+Images are kept as the bytes they came as. Filling and drawing are done for all runs at once, and
+every choice is a draw from the run's own named streams.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from cl_bench.engine.learner import Learner, cross_entropy
+from cl_bench.engine.state import Kept
+from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench.engine.tasks import PIXEL_SCALE, Batch, TaskData
+
+Balance = Literal["none", "class", "task"]
+
+
+@dataclass
+class Replayed(Batch):
+    """A minibatch drawn from a buffer."""
+
+    tasks: Tensor = field(default_factory=lambda: torch.empty(0))
+    """int64 [R, B], the task that each sample came from."""
+    extra: dict[str, Tensor] = field(default_factory=dict)
+    """What was kept besides, by name, [R, B, …]."""
+
+
+class Buffer(Kept):
+    """Samples kept of everything that was added, at most `capacity` a run.
+
+    Args:
+        learner: the stack.
+        capacity: samples a run, M.
+        balance: "none" is reservoir sampling: of n samples added, each is kept with probability
+            M / n (Vitter 1985, algorithm R). "class" (by output) and "task" keep as equal numbers
+            of each group as there are, and of each group a uniform sample.
+    """
+
+    def __init__(self, learner: Learner, capacity: int, balance: Balance = "none") -> None:
+        self.learner = learner
+        self.capacity = capacity
+        self.balance = balance
+        self.added = 0
+        """Samples that were ever added to each run's buffer."""
+        shape, device = (learner.runs, capacity), learner.device
+        self.labels = torch.full(shape, -1, device=device)
+        """int64 [R, M]; -1 where nothing is kept yet."""
+        self.tasks = torch.full(shape, -1, device=device)
+        """int64 [R, M]."""
+        self.images = torch.empty(learner.runs, 0, dtype=torch.uint8, device=device)
+        """uint8 [R, M, F] once something was added."""
+        self.extra: dict[str, Tensor] = {}
+        """What is kept besides, by name, [R, M, …]."""
+        self._keys = torch.zeros(shape, device=device) if balance != "none" else None
+
+    @property
+    def filled(self) -> int:
+        """Samples that each run keeps: the first so many places."""
+        return min(self.added, self.capacity)
+
+    def add(self, batch: Batch, *, purpose: str = "buffer", **extra: Tensor) -> None:
+        """Offer a minibatch of the current task.
+
+        Args:
+            batch: the samples.
+            purpose: of the draw; two calls in one step need two.
+            **extra: what to keep with each sample, [R, B, …]; always the same names.
+        """
+        labels = batch.labels
+        if not self.added:
+            self._allocate(batch, extra)
+        u = self.learner.uniform(purpose, labels.shape[1])
+        chosen = self._reservoir(u) if self._keys is None else self._balanced(labels, u)
+        self.added += labels.shape[1]
+        rows, places = (chosen >= 0).nonzero(as_tuple=True)
+        source = chosen[rows, places]
+        self.labels[rows, places] = labels[rows, source]
+        self.tasks[rows, places] = self.learner.task
+        pixels = batch.images[rows, source].div(PIXEL_SCALE).round_()
+        self.images[rows, places] = pixels.to(torch.uint8)
+        if self._keys is not None:
+            self._keys[rows, places] = u[rows, source]
+        for name, value in extra.items():
+            self.extra[name][rows, places] = value[rows, source]
+
+    def add_sample(self, task: TaskData, count: int) -> None:
+        """Offer a uniform sample of a task: `count` of its training images, at most all."""
+        for batch in task.sample(count, "memory", size=count):
+            self.add(batch)
+
+    def draw(self, count: int, purpose: str = "replay") -> Replayed | None:
+        """Return `count` of the samples kept, each as likely as any other; None while empty.
+
+        None comes twice, unless more are asked for than are kept. Two draws in one step need two
+        purposes.
+        """
+        if not self.filled:
+            return None
+        u = self.learner.uniform(purpose, max(count, self.capacity))
+        if count <= self.filled:
+            index = u[:, : self.filled].topk(count, 1).indices
+        else:
+            index = (u[:, :count] * self.filled).long().clamp_(max=self.filled - 1)
+        return self.at(index)
+
+    def all(self) -> Replayed:
+        """Return everything that is kept."""
+        places = torch.arange(self.filled, device=self.labels.device)
+        return self.at(places.expand(self.learner.runs, -1))
+
+    def at(self, index: Tensor) -> Replayed:
+        """Return the samples at these places, int64 [R, B]."""
+        rows = torch.arange(index.shape[0], device=index.device).unsqueeze(1)
+        tasks = self.tasks[rows, index]
+        return Replayed(
+            images=self.images[rows, index].to(torch.float32).mul_(PIXEL_SCALE),
+            labels=self.labels[rows, index],
+            mask=self.learner.outputs_of(tasks),
+            tasks=tasks,
+            extra={name: value[rows, index] for name, value in self.extra.items()},
+        )
+
+    def _allocate(self, batch: Batch, extra: dict[str, Tensor]) -> None:
+        runs, _, pixels = batch.images.shape
+        self.images = self.images.new_zeros(runs, self.capacity, pixels)
+        self.extra = {
+            name: value.new_zeros(runs, self.capacity, *value.shape[2:])
+            for name, value in extra.items()
+        }
+
+    def _reservoir(self, u: Tensor) -> Tensor:
+        """Return which new sample goes to each place, int64 [R, M]; -1 leaves it as it is."""
+        number = torch.arange(self.added, self.added + u.shape[1], device=u.device)
+        place = (u.double() * (number + 1)).long()
+        place = torch.where(number < self.capacity, number, place).clamp_(max=self.capacity)
+        chosen = torch.full((u.shape[0], self.capacity + 1), -1, device=u.device)
+        order = (number - self.added).expand_as(place)
+        # Of two new samples for one place the later one stays, as if they had come one by one.
+        return chosen.scatter_reduce_(1, place, order, "amax")[:, : self.capacity]
+
+    def _balanced(self, labels: Tensor, u: Tensor) -> Tensor:
+        """Return the same where groups are to be balanced.
+
+        Every sample has a random key, and a rank among its group's keys. Those with the lowest
+        ranks stay: equal numbers of each group, the highest keys of each, which are a uniform
+        sample of it.
+        """
+        assert self._keys is not None
+        new = labels if self.balance == "class" else torch.full_like(labels, self.learner.task)
+        old = self.labels if self.balance == "class" else self.tasks
+        group, key = torch.cat([old, new], 1), torch.cat([self._keys, u], 1)
+        by_key = key.argsort(dim=1, descending=True, stable=True)
+        order = by_key.gather(1, group.gather(1, by_key).argsort(dim=1, stable=True))
+        sorted_group = group.gather(1, order)
+        position = torch.arange(group.shape[1], device=u.device).expand_as(group)
+        first = torch.ones_like(group, dtype=torch.bool)
+        first[:, 1:] = sorted_group[:, 1:] != sorted_group[:, :-1]
+        start = torch.where(first, position, 0).cummax(1).values
+        rank = torch.empty_like(group).scatter_(1, order, position - start)
+        rank[group < 0] = group.shape[1]  # empty places are the first to go
+        by_rank = by_key.gather(1, rank.gather(1, by_key).argsort(dim=1, stable=True))
+        stays = torch.zeros_like(group, dtype=torch.bool)
+        stays.scatter_(1, by_rank[:, : self.capacity], True)
+        free = ~stays[:, : self.capacity] | (old < 0)
+        entering = stays[:, self.capacity :]
+        # As many as enter, the first of them: what is kept stands before what is empty.
+        turn = free.cumsum(1) - 1
+        free &= turn < entering.sum(1, keepdim=True)
+        chosen = torch.full_like(self.labels, -1)
+        chosen[free] = entering.nonzero(as_tuple=True)[1]
+        return chosen
+
+
+class ReplaySettings(StrategySettings):
+    """Settings of the methods that keep samples."""
+
+    buffer_size: int = setting(500, "samples kept of all tasks together", low=1)
+    replay_batch_size: int = setting(
+        0, "samples replayed with each minibatch; 0 is as many as the minibatch has", low=0
+    )
+
+
+class Replay(Strategy):
+    """A strategy with a buffer; the samples of each step enter it after the step."""
+
+    keeps_samples = True
+    Settings = ReplaySettings
+    buffer_size: int
+    replay_batch_size: int
+    balance: Balance = "none"
+
+    def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
+        super().__init__(learner, settings)
+        self.buffer = Buffer(learner, self.buffer_size, self.balance)
+
+    def replayed(self, purpose: str = "replay") -> Replayed | None:
+        """Return a minibatch of kept samples; None while there are none."""
+        return self.buffer.draw(self.replay_batch_size or self.learner.batch_size, purpose)
+
+    def after_step(self) -> None:
+        self.buffer.add(self.learner.fresh)
+
+
+class DarkReplay(Replay):
+    """A strategy whose kept samples have the logits they had in the step they were trained in."""
+
+    def begin_step(self, batch: Batch) -> Batch:
+        self.kept = self.replayed()
+        return batch if self.kept is None else batch.joined(self.kept)
+
+    def losses(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cross-entropy of the task's own samples and the kept logits' change, [R, 1].
+
+        The change is the mean square over samples and outputs. In the task scenario it is over
+        the outputs of the sample's own task: the others are never asked for it.
+
+        Args:
+            logits: of `begin_step`'s minibatch, or of one that goes on after it, [R, B, C].
+        """
+        fresh, kept = self.learner.fresh, self.kept
+        new = fresh.labels.shape[1]
+        self.logits = logits[:, :new].detach()
+        loss = cross_entropy(logits[:, :new], fresh)
+        if kept is None:
+            return loss, torch.zeros_like(loss)
+        change = (logits[:, new : new + kept.labels.shape[1]] - kept.extra["logits"]).square()
+        if kept.mask is not None and kept.mask.dim() == 3:
+            mean = (change * kept.mask).sum(-1) / kept.mask.sum(-1)
+        else:
+            mean = change.mean(-1)
+        return loss, mean.mean(1, keepdim=True)
+
+    def after_step(self) -> None:
+        self.buffer.add(self.learner.fresh, logits=self.logits)
+        del self.logits, self.kept  # of this step alone

@@ -1,0 +1,1 @@
+"""From words to work: what is asked for is read, found, resolved and packed into stacks."""

@@ -1,0 +1,377 @@
+"""Where strategies and configs are found by name, without importing one until it is used.
+
+A strategy is a file in `strategies/`, an entry point of the group `cl_bench.strategies` in
+another package, a file anywhere, given by its path, or another library's (`avalanche:EWC`); a
+config is a YAML file in `configs/`.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from cl_bench.config import Scenario
+from cl_bench.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from cl_bench.engine.strategy import Strategy
+
+GROUP = "cl_bench.strategies"
+_PROVIDERS = {"avalanche": "cl_bench.avalanche.strategies"}
+"""Start of a name, before its colon, to the module whose public classes are such strategies.
+
+The module also says by `code_hash()` which version of the library they are of.
+"""
+_added: dict[str, Path] = {}
+
+
+@dataclass(frozen=True)
+class StrategySummary:
+    """What a strategy's file says of itself, read without importing it."""
+
+    name: str
+    title: str
+    """Its name as the field writes it."""
+    source: str
+    """Authors, year, venue or arXiv number."""
+    scenarios: tuple[Scenario, ...]
+    doc: str
+    """The first line of its file."""
+    path: Path | None
+    """Its file; None where it cannot be told without importing."""
+    all_data: bool = False
+    """Whether it is given the data of all tasks so far: a bound on what can be reached."""
+
+
+def folder(kind: str) -> Path:
+    """Return the folder of the suite's own `strategies` or `configs`, installed or checked out."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / kind
+    return inside if inside.is_dir() else package.parent / kind
+
+
+# --- strategies -----------------------------------------------------------------------------
+
+
+def strategy_names() -> list[str]:
+    """Return the name of every strategy that the engine can run, in alphabetical order."""
+    return sorted({*_own_files(), *_entry_points(), *_added})
+
+
+def foreign_names() -> list[str]:
+    """Return the name of every strategy that another library trains on our streams."""
+    return [f"{prefix}:{name}" for prefix in _PROVIDERS for name in sorted(_provided(prefix))]
+
+
+def add_file(path: str | Path) -> str:
+    """Make a strategy file from anywhere known in this process and return its name.
+
+    The name is the file's own, with `-` for `_`. Worker processes add `added_files()` again.
+
+    Raises:
+        UserError: there is no such file, or its name is taken by another strategy.
+    """
+    file = Path(path).expanduser().resolve()
+    if file.suffix != ".py":
+        raise UserError(f"a strategy file ends in .py; {path} does not")
+    if not file.is_file():
+        raise UserError(f"there is no strategy file {path}")
+    name = _name_of(file)
+    own = _own_files().get(name)
+    if own is not None and own.resolve() == file:
+        return name
+    if own is not None or name in _entry_points() or _added.get(name, file) != file:
+        raise UserError(f"{path}: the name '{name}' is taken by another strategy; rename the file")
+    _added[name] = file
+    return name
+
+
+def added_files() -> list[Path]:
+    """Return the strategy files that were added from outside the suite."""
+    return list(_added.values())
+
+
+def resolve(name: str) -> str:
+    """Return the name of a strategy given by name or by path (`./mine.py`), having found it.
+
+    Raises:
+        UserError: nothing of that name or at that path.
+    """
+    if name.endswith(".py") or "/" in name:
+        return add_file(name)
+    if _foreign(name):
+        if name not in foreign_names():
+            raise unknown("strategy", name, foreign_names())
+        return name
+    if name not in _own_files() and name not in _entry_points() and name not in _added:
+        raise unknown("strategy", name, strategy_names())
+    return name
+
+
+def load(name: str) -> type[Strategy]:
+    """Import a strategy (by name or path) and return its class.
+
+    Raises:
+        UserError: it is unknown, its file does not import, or the file does not hold exactly
+            one strategy.
+    """
+    name = resolve(name)
+    point = _entry_points().get(name)
+    try:
+        if _foreign(name):
+            prefix, _, inner = name.partition(":")
+            return _checked(getattr(importlib.import_module(_PROVIDERS[prefix]), inner), name)
+        if name in _added:
+            module = _import_file(name, _added[name])
+        elif name in _own_files():
+            _ensure_strategies_package()
+            module = importlib.import_module(f"{GROUP}.{_own_files()[name].stem}")
+        else:
+            assert point is not None
+            loaded = point.load()
+            if not isinstance(loaded, ModuleType):
+                return _checked(loaded, name)
+            module = loaded
+    except (ImportError, SyntaxError, NameError, TypeError) as error:
+        raise UserError(f"strategy '{name}' does not import: {error}") from error
+    return _only_strategy(module, name)
+
+
+def code_hash(name: str) -> str | None:
+    """Return the SHA-256 of the source of a strategy outside the suite; None for the suite's own.
+
+    The suite's own code is told by the git commit in each record's provenance.
+    """
+    name = resolve(name)
+    if _foreign(name):
+        return str(importlib.import_module(_PROVIDERS[name.partition(":")[0]]).code_hash())
+    if name in _added:
+        return hashlib.sha256(_added[name].read_bytes()).hexdigest()
+    if name in _own_files():
+        return None
+    file = getattr(sys.modules[load(name).__module__], "__file__", None)
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
+
+
+def summary(name: str) -> StrategySummary:
+    """Return what a strategy says of itself, read from its source without importing it."""
+    name = resolve(name)
+    if _foreign(name):
+        prefix, _, inner = name.partition(":")
+        node = _provided(prefix)[inner]
+        doc = (ast.get_docstring(node) or "").partition("\n")[0]
+        return _summary(name, _fields_of(node), doc, _provider_file(prefix))
+    path = _added.get(name) or _own_files().get(name) or _source_of(_entry_points()[name])
+    if path is None:
+        return StrategySummary(name, name, "", tuple(Scenario), "", None)
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        return StrategySummary(name, name, "", (), f"does not parse: {error.msg}", path)
+    doc = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return _summary(name, _class_fields(tree), doc, path)
+
+
+def _summary(name: str, fields: dict[str, ast.expr], doc: str, path: Path) -> StrategySummary:
+    title, source = (_text(fields.get(key)) for key in ("title", "source"))
+    all_data = fields.get("all_data")
+    return StrategySummary(
+        name,
+        title or name,
+        source,
+        _scenarios(fields),
+        doc,
+        path,
+        all_data=isinstance(all_data, ast.Constant) and all_data.value is True,
+    )
+
+
+def _foreign(name: str) -> bool:
+    return name.partition(":")[0] in _PROVIDERS and ":" in name
+
+
+def _provider_file(prefix: str) -> Path:
+    inside = _PROVIDERS[prefix].split(".")[1:]
+    return Path(__file__).resolve().parent.parent.joinpath(*inside).with_suffix(".py")
+
+
+@cache
+def _provided(prefix: str) -> dict[str, ast.ClassDef]:
+    """Return the classes of a provider's module that have a title, read without importing it."""
+    tree = ast.parse(_provider_file(prefix).read_text(encoding="utf-8"))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    return {node.name: node for node in classes if "title" in _fields_of(node)}
+
+
+def _name_of(path: Path) -> str:
+    return path.stem.replace("_plus", "+").replace("_", "-")
+
+
+@cache
+def _own_files() -> dict[str, Path]:
+    files = sorted(folder("strategies").glob("[a-zA-Z]*.py"))
+    return {_name_of(path): path for path in files}
+
+
+@cache
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _ensure_strategies_package() -> None:
+    """Let `cl_bench.strategies` be imported from a checkout that is not installed."""
+    if GROUP in sys.modules or importlib.util.find_spec(GROUP) is not None:
+        return
+    init = folder("strategies") / "__init__.py"
+    spec = importlib.util.spec_from_file_location(
+        GROUP, init, submodule_search_locations=[str(init.parent)]
+    )
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[GROUP] = module
+    if init.exists() and spec.loader is not None:
+        spec.loader.exec_module(module)
+
+
+def _import_file(name: str, path: Path) -> ModuleType:
+    qualified = f"cl_bench_added_{path.stem}"
+    if qualified in sys.modules:
+        return sys.modules[qualified]
+    spec = importlib.util.spec_from_file_location(qualified, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"strategy '{name}': {path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[qualified] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[qualified]
+        raise
+    return module
+
+
+def _only_strategy(module: ModuleType, name: str) -> type[Strategy]:
+    from cl_bench.engine.strategy import Strategy
+
+    found = [
+        value
+        for key, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, Strategy)
+        and value.__module__ == module.__name__
+        and not key.startswith("_")
+    ]
+    if len(found) != 1:
+        names = ", ".join(value.__name__ for value in found) or "none"
+        raise UserError(
+            f"strategy '{name}': its file must define one subclass of Strategy; found {names}"
+        )
+    return found[0]
+
+
+def _checked(loaded: Any, name: str) -> type[Strategy]:
+    from cl_bench.engine.strategy import Strategy
+
+    if isinstance(loaded, type) and issubclass(loaded, Strategy):
+        return loaded
+    raise UserError(f"strategy '{name}': its entry point is not a subclass of Strategy")
+
+
+def _source_of(point: EntryPoint) -> Path | None:
+    """Return the file of an entry point's module, found without importing any of it."""
+    first, *rest = point.module.split(".")
+    spec = importlib.util.find_spec(first)
+    if spec is None:
+        return None
+    roots: Sequence[str] = list(spec.submodule_search_locations or [])
+    if not rest and spec.origin:
+        return Path(spec.origin)
+    for root in roots:
+        base = Path(root).joinpath(*rest)
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
+
+
+def _class_fields(tree: ast.Module) -> dict[str, ast.expr]:
+    """Return the class-level assignments of the strategy's class: the one that has a title."""
+    best: dict[str, ast.expr] = {}
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
+            continue
+        fields = _fields_of(node)
+        if not best or ("title" in fields and "title" not in best):
+            best = fields
+    return best
+
+
+def _fields_of(node: ast.ClassDef) -> dict[str, ast.expr]:
+    fields: dict[str, ast.expr] = {}
+    for item in node.body:
+        if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name):
+            fields[item.targets[0].id] = item.value
+        elif isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.value:
+            fields[item.target.id] = item.value
+    return fields
+
+
+def _text(node: ast.expr | None) -> str:
+    if node is None:
+        return ""
+    try:
+        return str(ast.literal_eval(node))
+    except ValueError:
+        return ""
+
+
+def _scenarios(fields: dict[str, ast.expr]) -> tuple[Scenario, ...]:
+    if "scenarios" not in fields:
+        return tuple(Scenario)
+    text = ast.unparse(fields["scenarios"])
+    named = tuple(s for s in Scenario if f"Scenario.{s.name}" in text or repr(s.value) in text)
+    return named or tuple(Scenario)
+
+
+# --- configs --------------------------------------------------------------------------------
+
+
+def config_names() -> list[str]:
+    """Return the name of every protocol in `configs/`, in alphabetical order."""
+    return sorted(path.stem for path in folder("configs").glob("*.yaml"))
+
+
+def load_config(name_or_path: str) -> dict[str, Any]:
+    """Return the content of a protocol, by its name in `configs/` or by the path of a YAML file.
+
+    Raises:
+        UserError: unknown name, no such file, or not a YAML mapping.
+    """
+    import yaml
+
+    if name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path:
+        path = Path(name_or_path).expanduser()
+        if not path.is_file():
+            raise UserError(f"there is no config file {name_or_path}")
+    elif name_or_path in config_names():
+        path = folder("configs") / f"{name_or_path}.yaml"
+    else:
+        raise unknown("config", name_or_path, config_names())
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is not valid YAML: {reason}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no settings; a config is a YAML mapping")
+    return content

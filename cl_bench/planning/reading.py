@@ -1,0 +1,265 @@
+"""From what a user writes to protocols: a config, changed by options and `--set key=value`.
+
+Whatever is wrong (a misspelt key, a value out of range) becomes one line that names the key,
+the value and what would be right. A list in place of a value is a grid, one protocol a point.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from cl_bench.config import Protocol
+from cl_bench.errors import UserError, unknown
+from cl_bench.planning import finding
+
+Model = TypeVar("Model", bound=BaseModel)
+
+SECTIONS = ("benchmark", "network", "optimizer", "training", "evaluation")
+_BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+
+
+def read(
+    config: str | None = None,
+    *,
+    strategies: Sequence[str] = (),
+    options: dict[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+) -> list[Protocol]:
+    """Return the protocols that a config and its changes describe: one, or one a grid point.
+
+    Args:
+        config: name in `configs/` or path of a YAML file; None is the default protocol.
+        strategies: names or paths that take the place of the config's strategies; a strategy
+            that the config also has keeps the config's settings.
+        options: values by dotted key, None where an option was not given.
+        assignments: `key=value` with dotted keys, such as `optimizer.learning_rate=0.1` or
+            `ewc.strength=100`; they override everything else.
+
+    Raises:
+        UserError: anything unknown, malformed or out of range.
+    """
+    content = finding.load_config(config) if config else {}
+    where = f"config {config}: " if config else ""
+    _check_keys(content, where)
+    content = {
+        key: dict(value) if isinstance(value, dict) else value for key, value in content.items()
+    }
+    configured = _resolve_names(content.get("strategies", {}))
+    if not strategies and not configured:
+        configured = _resolve_names(Protocol.model_fields["strategies"].default)
+    if strategies:
+        chosen = [finding.resolve(name) for name in strategies]
+        for name in chosen:
+            if chosen.count(name) > 1:
+                raise UserError(f"strategy '{name}' is given twice")
+        configured = {name: configured.get(name, {}) for name in chosen}
+    content["strategies"] = configured
+    for key, value in (options or {}).items():
+        if value is not None:
+            _assign(content, key, value)
+    for text in assignments:
+        key, value = parse_assignment(text)
+        _assign(content, key, value)
+    return [validated(Protocol, point, where) for point in _points(content)]
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Return the key and the value (read as YAML) of `key=value`."""
+    import yaml
+
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key or not value.strip():
+        raise UserError(f"--set {text}: give it as key=value, such as optimizer.learning_rate=0.1")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--set {text}: the value is not valid YAML") from None
+    return key, _numeric(parsed)
+
+
+def validated(model: type[Model], values: Any, where: str = "", prefix: str = "") -> Model:
+    """Return the model filled with values, or raise a `UserError` of one line.
+
+    Args:
+        model: the pydantic model to fill.
+        values: what was given.
+        where: put before the message ("config x.yaml: ").
+        prefix: put before each key ("ewc.").
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise _explained(error, model, where, prefix) from None
+
+
+def settings_grid(name: str, given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the resolved settings of a strategy, one dictionary a point of the grid.
+
+    Raises:
+        UserError: an unknown setting, or a value of the wrong type or out of range.
+    """
+    model = finding.load(name).Settings
+    axes = [value if isinstance(value, list) else [value] for value in given.values()]
+    return [
+        validated(model, dict(zip(given, point, strict=True)), prefix=f"{name}.").model_dump(
+            mode="json"
+        )
+        for point in itertools.product(*axes)
+    ]
+
+
+def _numeric(value: Any) -> Any:
+    """Read `1e-3` as the number that everyone means; YAML 1.1 takes it for text."""
+    if isinstance(value, list):
+        return [_numeric(item) for item in value]
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _check_keys(content: dict[str, Any], where: str) -> None:
+    """Refuse misspelt keys before anything else looks at the content."""
+    for key, value in content.items():
+        if key not in Protocol.model_fields:
+            raise UserError(f"{where}{unknown('key', str(key), Protocol.model_fields)}")
+        if key in (*SECTIONS, "strategies") and not isinstance(value, dict):
+            raise UserError(f"{where}{key} = {value!r}: must be a mapping of keys to values")
+
+
+def _resolve_names(strategies: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    resolved: dict[str, dict[str, Any]] = {}
+    for given, settings in strategies.items():
+        name = finding.resolve(str(given))
+        if settings is not None and not isinstance(settings, dict):
+            raise UserError(f"strategies.{given} = {settings!r}: must be a mapping of settings")
+        resolved[name] = {key: _numeric(value) for key, value in (settings or {}).items()}
+    return resolved
+
+
+def _assign(content: dict[str, Any], key: str, value: Any) -> None:
+    head, _, rest = key.removeprefix("strategies.").partition(".")
+    top = [name for name in Protocol.model_fields if name not in (*SECTIONS, "strategies")]
+    strategies = content["strategies"]
+    if head in SECTIONS and rest:
+        section = content.setdefault(head, {})
+        if head == "training" and rest in ("epochs", "iterations"):
+            section.pop("iterations" if rest == "epochs" else "epochs", None)
+        section[rest] = value
+    elif head in top and not rest:
+        content[head] = value
+    elif head in strategies and rest:
+        strategies[head][rest] = value
+    elif head in finding.strategy_names():
+        known = ", ".join(strategies)
+        raise UserError(f"'{key}' sets strategy '{head}', which is not run here (run: {known})")
+    else:
+        section_keys = [
+            f"{name}.{field}" for name in SECTIONS for field in _section(name).model_fields
+        ]
+        settings_keys = [
+            f"{name}.{field}" for name in strategies for field in _settings_of(name, key)
+        ]
+        raise unknown("key", key, [*section_keys, *settings_keys, *top])
+
+
+def _section(name: str) -> type[BaseModel]:
+    model = Protocol.model_fields[name].annotation
+    assert isinstance(model, type)
+    assert issubclass(model, BaseModel)
+    return model
+
+
+def _settings_of(name: str, key: str) -> Iterable[str]:
+    """Return a strategy's settings, imported only where its name is near the key's."""
+    near = name[:2] == key[:2]
+    return finding.load(name).Settings.model_fields if near else ()
+
+
+def _points(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Expand lists in the sections' keys into one content a combination."""
+    axes: list[list[tuple[str, str, Any]]] = []
+    for section in SECTIONS:
+        for key, value in content.get(section, {}).items():
+            is_list = isinstance(value, list)
+            if (section, key) == ("network", "hidden"):
+                is_list = is_list and any(isinstance(item, list) for item in value)
+            if is_list:
+                if not value:
+                    raise UserError(f"{section}.{key} = []: a grid needs at least one value")
+                axes.append([(section, key, item) for item in value])
+    points = []
+    for combination in itertools.product(*axes):
+        point = {k: dict(v) if k in SECTIONS else v for k, v in content.items()}
+        for section, key, item in combination:
+            point[section][key] = item
+        points.append(point)
+    return points
+
+
+def _explained(
+    error: ValidationError, model: type[BaseModel], where: str, prefix: str
+) -> UserError:
+    """Turn pydantic's report into one line about its first problem."""
+    problem = error.errors()[0]
+    owner: type[BaseModel] = model
+    field: FieldInfo | None = None
+    path: list[str] = []
+    annotation: Any = model
+    for part in map(str, problem["loc"]):
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            owner, field = annotation, annotation.model_fields.get(part)
+            annotation = field.annotation if field else None
+        elif get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+        else:  # an item of a tuple, or a branch of a union
+            break
+        path.append(part)
+    if problem["type"] == "extra_forbidden":
+        start = prefix + "".join(f"{part}." for part in path[:-1])
+        known = [start + name for name in owner.model_fields]
+        return UserError(f"{where}{unknown('key', start + path[-1], known)}")
+    message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    if problem["type"] == "value_error" or field is None:
+        return UserError(f"{where}{message}")
+    allowed = _allowed(field)
+    if allowed:
+        message = f"must be {allowed}"
+    return UserError(f"{where}{prefix}{'.'.join(path)} = {problem['input']!r}: {message}")
+
+
+def _allowed(field: FieldInfo) -> str:
+    """Return the allowed range of a numeric field as text, or nothing."""
+    bounds: dict[str, Any] = {}
+
+    def collect(marks: Iterable[Any]) -> None:
+        for mark in marks:
+            for name in _BOUNDS:
+                if getattr(mark, name, None) is not None:
+                    bounds[name] = getattr(mark, name)
+
+    def walk(annotation: Any) -> None:
+        collect(getattr(annotation, "__metadata__", ()))
+        for inner in get_args(annotation):
+            if isinstance(inner, FieldInfo):
+                collect(inner.metadata)
+            walk(inner)
+        for mark in getattr(annotation, "__metadata__", ()):
+            if isinstance(mark, FieldInfo):
+                collect(mark.metadata)
+
+    collect(field.metadata)
+    walk(field.annotation)
+    if not bounds:
+        return ""
+    return "a number " + " and ".join(
+        f"{sign} {bounds[name]:g}" for name, sign in _BOUNDS.items() if name in bounds
+    )

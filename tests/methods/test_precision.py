@@ -1,0 +1,187 @@
+"""Quadratic penalties: their implicit steps and gradients against dense linear algebra."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from cl_bench.engine.linalg import symmetric_eigen
+from cl_bench.engine.networks import MLP
+from cl_bench.engine.state import give, take
+from cl_bench.methods.precision import Diagonal, Kronecker, LowRank, Precision
+
+NETWORK = MLP(3, (4,), 2)
+RUNS, D = 2, NETWORK.size
+
+
+def dense(precision: Precision) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return P [R, D, D] and where the gradient vanishes [R, D], from `gradient` alone."""
+    zero = precision.gradient(torch.zeros(RUNS, D, dtype=torch.float64))
+    columns = []
+    for i in range(D):
+        unit = torch.zeros(RUNS, D, dtype=torch.float64)
+        unit[:, i] = 1
+        columns.append(precision.gradient(unit) - zero)
+    matrix = torch.stack(columns, 2)
+    return matrix, -torch.linalg.lstsq(matrix, zero.unsqueeze(-1), driver="gelsd").solution[..., 0]
+
+
+def orthogonal(runs: int, size: int) -> torch.Tensor:
+    return torch.linalg.qr(torch.randn(runs, size, size, dtype=torch.float64)).Q
+
+
+def make(shape: str) -> Precision:
+    torch.manual_seed(1)
+    anchor = torch.randn(RUNS, D, dtype=torch.float64)
+    diagonal = Diagonal(torch.rand(RUNS, D, dtype=torch.float64), anchor)
+    if shape == "diagonal":
+        return diagonal
+    if shape.startswith("low-rank"):
+        directions = torch.randn(RUNS, 3, D, dtype=torch.float64)
+        scale = torch.rand(RUNS, 3, dtype=torch.float64)
+        return LowRank.about(directions, scale, anchor, diagonal if "+" in shape else None)
+    layers = NETWORK.layer_blocks
+    sizes = [layers.block(anchor, i).shape[1:] for i in range(len(layers))]
+    return Kronecker(
+        NETWORK,
+        [orthogonal(RUNS, rows) for rows, _ in sizes],
+        [orthogonal(RUNS, columns) for _, columns in sizes],
+        [torch.rand(RUNS, *size, dtype=torch.float64) for size in sizes],
+        [],
+        anchor,
+    )
+
+
+SHAPES = ("diagonal", "low-rank", "low-rank+diagonal", "kronecker")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("rate", [0.01, 3.0, 1e6])
+def test_pull_is_the_exact_implicit_step(shape, rate):
+    precision = make(shape)
+    matrix, _ = dense(precision)
+    theta = torch.randn(RUNS, D, dtype=torch.float64)
+    rates = torch.tensor([[rate], [2 * rate]], dtype=torch.float64)
+    # argmin 1/2 |x - theta|^2 + rate q(x): (1 + rate P) x = theta - rate (grad q(0))
+    zero = precision.gradient(torch.zeros_like(theta))
+    system = torch.eye(D, dtype=torch.float64) + rates.unsqueeze(-1) * matrix
+    expected = torch.linalg.solve(system, theta - rates * zero)
+    precision.prepare(rates)
+    precision.pull(theta)
+    torch.testing.assert_close(theta, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_precision_is_symmetric_and_not_negative(shape):
+    matrix, _ = dense(make(shape))
+    torch.testing.assert_close(matrix, matrix.transpose(1, 2))
+    assert torch.linalg.eigvalsh(matrix).min() > -1e-9
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("rate", [1e-12, 1e12, 1e38])
+def test_pull_is_finite_at_any_rate(shape, rate):
+    precision = make(shape)
+    for name, value in vars(precision).items():
+        if isinstance(value, torch.Tensor):
+            setattr(precision, name, value.float())
+    if isinstance(precision, LowRank) and precision.diagonal is not None:
+        precision.diagonal = Diagonal(
+            precision.diagonal.omega.float(), precision.diagonal.anchor.float()
+        )
+    if isinstance(precision, Kronecker):
+        for name in ("left", "right", "scale"):
+            setattr(precision, name, [v.float() for v in getattr(precision, name)])
+    theta = torch.randn(RUNS, D)
+    precision.prepare(torch.full((RUNS, 1), rate))
+    for _ in range(3):
+        precision.pull(theta)
+    assert theta.isfinite().all()
+    assert theta.abs().max() < 1e3
+
+
+@pytest.mark.parametrize("shape", ["diagonal", "low-rank", "low-rank+diagonal"])
+def test_a_sum_keeps_each_anchor(shape):
+    first, second = make(shape), make(shape)
+    torch.manual_seed(2)
+    if isinstance(second, Diagonal):
+        second.anchor = torch.randn(RUNS, D, dtype=torch.float64)
+    else:
+        second.target = torch.randn_like(second.target)
+    theta = torch.randn(RUNS, D, dtype=torch.float64)
+    both = first.plus(second)
+    torch.testing.assert_close(both.gradient(theta), first.gradient(theta) + second.gradient(theta))
+
+
+def test_a_weight_without_importance_is_left_alone():
+    nothing = Diagonal(torch.zeros(1, 3), torch.full((1, 3), torch.pi))
+    both = nothing.plus(nothing)
+    theta = torch.ones(1, 3)
+    both.prepare(torch.tensor([[1e9]]))
+    both.pull(theta)
+    assert torch.equal(theta, torch.ones(1, 3))
+
+
+def test_the_strongest_directions_are_those_of_the_svd():
+    torch.manual_seed(3)
+    anchor = torch.randn(1, D, dtype=torch.float64)
+    directions = torch.randn(1, 6, D, dtype=torch.float64)
+    scale = torch.rand(1, 6, dtype=torch.float64)
+    full = LowRank.about(directions, scale, anchor)
+    half = LowRank.about(directions[:, :3], scale[:, :3], anchor)
+    cut = half.plus(LowRank.about(directions[:, 3:], scale[:, 3:], anchor), rank=2)
+    values, vectors = torch.linalg.eigh(dense_of(full))
+    best = vectors[:, -2:] * values[-2:] @ vectors[:, -2:].T
+    torch.testing.assert_close(dense_of(cut), best)
+
+
+def dense_of(precision: LowRank) -> torch.Tensor:
+    q = precision.directions[0]
+    return q.T * precision.scale[0] @ q
+
+
+def test_merging_into_another_basis_keeps_the_exact_diagonal():
+    precision = make("kronecker")
+    assert isinstance(precision, Kronecker)
+    left, right = orthogonal(RUNS, 4), orthogonal(RUNS, 4)
+    found = precision.scale_in(0, left, right)
+    matrix, _ = dense(precision)
+    weight, bias = precision.layers.pairs[0]
+    for run in range(RUNS):
+        for i in range(4):
+            for j in range(4):
+                block = torch.outer(left[run, :, i], right[run, :, j])
+                unit = torch.zeros(D, dtype=torch.float64)
+                weight.view(unit).copy_(block[:, :-1])
+                bias.view(unit).copy_(block[:, -1])
+                expected = unit @ matrix[run] @ unit
+                torch.testing.assert_close(found[run, i, j], expected)
+
+
+def test_eigenvectors_diagonalise_whatever_a_diverged_run_holds():
+    factor = torch.randn(2, 5, 5)
+    factor = factor @ factor.transpose(1, 2)
+    expected = symmetric_eigen(factor)[1]
+    with_diverged = torch.cat([factor, torch.full((1, 5, 5), torch.nan)])
+    basis = symmetric_eigen(with_diverged)[1][:2]
+    assert torch.equal(basis, expected)
+    turned = basis.transpose(1, 2) @ factor @ basis
+    torch.testing.assert_close(
+        turned, torch.diag_embed(turned.diagonal(dim1=1, dim2=2)), atol=1e-4, rtol=0
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_state_round_trips(shape):
+    precision = make(shape)
+    if isinstance(precision, Kronecker):
+        precision.factors = [(a, b) for a, b in zip(precision.left, precision.right, strict=True)]
+    live = {"network": NETWORK}
+    kept = take(SimpleNamespace(precision=precision), live)
+    owner = SimpleNamespace()
+    give(owner, kept, live)
+    theta = torch.randn(RUNS, D, dtype=torch.float64)
+    assert torch.equal(precision.gradient(theta), owner.precision.gradient(theta))
+    assert type(owner.precision) is type(precision)

@@ -1,0 +1,143 @@
+"""Strategies and configs are found by name, and mistakes in them are told in one line."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cl_bench.config import Protocol, Scenario
+from cl_bench.errors import UserError
+from cl_bench.planning import finding, reading
+
+MINE = '''"""Mine: holds nothing.
+
+More about it.
+"""
+from cl_bench.config import Scenario
+from cl_bench.engine.strategy import Strategy
+
+
+class Mine(Strategy):
+    title = "My method"
+    source = "me"
+    scenarios = frozenset({Scenario.TASK, Scenario.CLASS})
+'''
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    monkeypatch.setattr(finding, "_added", {})
+    path = tmp_path / "my_method.py"
+    path.write_text(MINE)
+    return path
+
+
+def test_the_suites_strategies_are_found_without_importing_torch():
+    code = (
+        "import sys; from cl_bench import registry;"
+        "found = [finding.summary(n) for n in finding.strategy_names()];"
+        "assert {'naive', 'joint', 'ewc', 'flatness'} <= {s.name for s in found};"
+        "assert all(s.title and s.doc for s in found), found;"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_a_summary_says_without_importing_is_what_the_class_says():
+    for name in finding.strategy_names():
+        summary, strategy = finding.summary(name), finding.load(name)
+        assert (summary.title, summary.source) == (strategy.title, strategy.source)
+        assert set(summary.scenarios) == strategy.scenarios
+
+
+def test_a_file_from_anywhere_is_a_strategy(mine):
+    name = finding.resolve(str(mine))
+    assert name == "my-method"
+    assert name in finding.strategy_names()
+    assert finding.load(name).title == "My method"
+    assert finding.summary(name).scenarios == (Scenario.TASK, Scenario.CLASS)
+    assert finding.summary(name).doc == "Mine: holds nothing."
+    assert finding.added_files() == [mine]
+
+
+def test_the_code_of_an_outside_strategy_is_part_of_its_address(mine):
+    name = finding.add_file(mine)
+    before = finding.code_hash(name)
+    mine.write_text(MINE + "\n# changed\n")
+    assert before is not None
+    assert finding.code_hash(name) != before
+    assert finding.code_hash("naive") is None
+
+
+def test_a_file_may_not_take_the_name_of_another_strategy(mine):
+    taken = mine.with_name("naive.py")
+    taken.write_text(MINE)
+    with pytest.raises(UserError, match="name 'naive' is taken"):
+        finding.add_file(taken)
+    own = finding.folder("strategies") / "naive.py"
+    assert finding.add_file(own) == "naive"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\n", "must define one subclass of Strategy; found none"),
+        (MINE + "\n\nclass Other(Strategy): ...\n", "found Mine, Other"),
+        ("import not_there\n", "does not import: No module named 'not_there'"),
+        ("def broken(:\n", "does not import"),
+    ],
+)
+def test_a_file_that_is_no_strategy_is_refused(mine, text, message):
+    path = mine.with_name(f"case_{abs(hash(text))}.py")
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        finding.load(str(path))
+
+
+def test_unknown_names_get_the_nearest():
+    with pytest.raises(UserError, match="did you mean flatness"):
+        finding.resolve("flatnes")
+    with pytest.raises(UserError, match="no strategy file"):
+        finding.resolve("./not_there.py")
+    with pytest.raises(UserError, match="did you mean permuted-mnist-5"):
+        finding.load_config("permuted-mnist-6")
+
+
+def test_the_default_config_is_the_default_protocol():
+    (named,) = reading.read("permuted-mnist-5")
+    content = named.model_dump(exclude={"description", "source"})
+    default = Protocol().model_dump(exclude={"description", "source"})
+    default["benchmark"] |= {"tasks": 5, "scenario": Scenario.DOMAIN}
+    assert content == default
+
+
+@pytest.mark.parametrize("name", ["permuted-mnist-10", "permuted-mnist-20", "rotated-mnist-5"])
+def test_what_is_called_the_default_protocol_differs_in_its_benchmark_alone(name):
+    (named,) = reading.read(name)
+    left_out = {"description", "source", "benchmark"}
+    assert named.model_dump(exclude=left_out) == Protocol().model_dump(exclude=left_out)
+
+
+@pytest.mark.parametrize("name", finding.config_names())
+def test_every_config_is_valid_and_says_where_it_comes_from(name):
+    (read,) = reading.read(name)
+    assert read.description
+    assert read.source
+
+
+def test_a_config_that_is_not_yaml_or_misspelt_is_told_in_one_line(tmp_path):
+    path = tmp_path / "mine.yaml"
+    for text, message in [
+        ("a: [1", "is not valid YAML"),
+        ("", "holds no settings"),
+        ("benchmrk: {}", "unknown key 'benchmrk'; did you mean benchmark"),
+        ("training: {epoch: 1}", "unknown key 'training.epoch'; did you mean training.epochs"),
+        ("training: 3", "training = 3: must be a mapping"),
+        ("training: {epochs: 1, iterations: 5}", "not both"),
+        ("seeds: 0", "seeds = 0: must be a number >= 1"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(UserError, match=message) as caught:
+            reading.read(str(path))
+        assert "\n" not in str(caught.value)
+        assert "mine.yaml" in str(caught.value)

@@ -1,0 +1,220 @@
+"""Plans: settings from config and command line, impossible ones refused, runs packed in stacks."""
+
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cl_bench.config import Scenario
+from cl_bench.errors import UserError
+from cl_bench.planning import finding, packing, reading
+
+ONLY_TASK = '''"""For one scenario."""
+from cl_bench.config import Scenario
+from cl_bench.engine.strategy import Strategy
+
+
+class OnlyTask(Strategy):
+    scenarios = frozenset({Scenario.TASK})
+'''
+
+
+def benchmark_of(config, scenarios=(Scenario.DOMAIN, Scenario.TASK, Scenario.CLASS)):
+    """A stand-in for a benchmark: 5 tasks of 60,000 images."""
+    tasks, scenario = config.tasks or 5, config.scenario or scenarios[0]
+    return SimpleNamespace(
+        name=config.name,
+        config=config.model_copy(update={"tasks": tasks, "scenario": scenario}),
+        scenario=scenario,
+        scenarios=scenarios,
+        n_tasks=tasks,
+        n_outputs=10,
+        input_shape=(1, 28, 28),
+        dataset=SimpleNamespace(name="mnist"),
+        notice="this stands in" if config.name.endswith("5k") else None,
+        epoch_size=lambda task: 60_000,
+    )
+
+
+def planned(*assignments, strategies=("naive",), workers=1, benchmark=benchmark_of, **rest):
+    read = reading.read(strategies=list(strategies), assignments=assignments)
+    return packing.make_plan(read, benchmark, workers=workers, **rest)
+
+
+def test_the_landscape_is_not_measured_in_another_librarys_loop():
+    measured = "evaluation.landscape=500"
+    assert planned(measured).configs[0].evaluation.landscape == 500
+    with pytest.raises(UserError, match=r"landscape = 500: strategy 'avalanche:EWC' is trained by"):
+        planned(measured, strategies=["naive", "avalanche:EWC"])
+
+
+def test_fewer_runs_fit_where_the_landscape_is_measured():
+    memory = 2**34
+    measured = planned("evaluation.landscape=500", "seeds=100", memory=memory)
+    assert max(sizes(measured)) < max(sizes(planned("seeds=100", memory=memory)))
+
+
+def sizes(made):
+    return sorted((len(stack.configs) for stack in made.stacks), reverse=True)
+
+
+def test_a_plan_holds_every_seed_with_all_its_settings_resolved():
+    made = planned(strategies=["ewc"])
+    assert [config.seed for config in made.configs] == [0, 1, 2, 3, 4]
+    config = made.configs[0]
+    assert config.benchmark.tasks == 5
+    assert config.benchmark.scenario is Scenario.DOMAIN
+    assert set(config.strategy.settings) == set(finding.load("ewc").Settings.model_fields)
+
+
+def test_the_seed_of_the_weights_is_one_for_all_and_no_part_of_an_id_where_it_is_not_set():
+    ordinary, crossed = planned("seeds=2"), planned("seeds=2", "init_seed=7")
+    assert [(c.seed, c.weights_seed) for c in ordinary.configs] == [(0, 0), (1, 1)]
+    assert [(c.seed, c.weights_seed) for c in crossed.configs] == [(0, 7), (1, 7)]
+    assert "init_seed" not in ordinary.configs[0].model_dump()
+    ids = {(c.run_id, c.protocol_id) for c in (*ordinary.configs, *crossed.configs)}
+    assert len(ids) == 4
+    assert len({c.protocol_id for c in (*ordinary.configs, *crossed.configs)}) == 2
+    assert len({packing.stack_key(c) for c in (*ordinary.configs, *crossed.configs)}) == 1
+    with pytest.raises(UserError, match=r"init_seed = 7: strategy 'avalanche:EWC' is trained by"):
+        planned("init_seed=7", strategies=["avalanche:EWC"])
+
+
+def test_options_override_the_config_and_assignments_override_both():
+    (read,) = reading.read(
+        "permuted-mnist-10",
+        strategies=["naive"],
+        options={"benchmark.tasks": 3, "seeds": None},
+        assignments=["optimizer.learning_rate=1e-3", "training.iterations=7"],
+    )
+    assert (read.benchmark.tasks, read.seeds) == (3, 5)
+    assert read.optimizer.learning_rate == 0.001
+    assert (read.training.iterations, read.training.epochs) == (7, None)
+
+
+def test_lists_are_grids_and_numbers_of_a_grid_train_in_one_stack():
+    made = planned(
+        "ewc.strength=[1, 10, 100]",
+        "optimizer.learning_rate=[0.1, 0.01]",
+        "seeds=2",
+        strategies=["ewc"],
+    )
+    assert len(made.configs) == 12
+    assert sizes(made) == [12]
+    found = {(c.strategy.settings["strength"], c.optimizer.learning_rate) for c in made.configs}
+    assert len(found) == 6
+
+
+def test_what_is_no_number_does_not_share_a_stack():
+    assert sizes(planned("training.batch_size=[16, 32]", "seeds=3")) == [3, 3]
+    assert sizes(planned("network.hidden=[[10], [20]]", "seeds=3")) == [3, 3]
+    assert sizes(planned("seeds=3", strategies=["naive", "joint"])) == [3, 3]
+
+
+def test_the_same_run_asked_for_twice_is_one_run():
+    assert len(planned("ewc.strength=[1, 1.0]", "seeds=2", strategies=["ewc"]).configs) == 2
+
+
+def test_runs_that_are_stored_are_left_out():
+    made = planned(is_stored=lambda config: config.seed < 3)
+    assert [config.seed for config in made.stored] == [0, 1, 2]
+    assert [config.seed for stack in made.stacks for config in stack.configs] == [3, 4]
+    assert planned(is_stored=lambda config: True).stacks == ()
+
+
+def test_five_seeds_on_two_workers_are_three_and_two():
+    assert sizes(planned(workers=2)) == [3, 2]
+
+
+def test_upper_bounds_cost_more_and_come_first():
+    made = planned(strategies=["naive", "joint"], workers=2)
+    assert made.stacks[0].configs[0].strategy.name == "joint"
+    steps = {stack.configs[0].strategy.name: stack.steps for stack in made.stacks}
+    explored = 5 * 300
+    assert steps["joint"] == pytest.approx(3 * steps["naive"] + explored, rel=0.01)
+
+
+def test_stacks_are_no_larger_than_memory_or_the_limit_allow():
+    assert max(sizes(planned("seeds=50", max_runs=8))) <= 8
+    assert max(sizes(planned("seeds=50", memory=4 * 2**30))) < 50
+    assert max(sizes(planned("seeds=4", "network.hidden=[5000, 5000]", memory=2**30))) == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    runs=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    workers=st.integers(1, 9),
+    limit=st.integers(1, 16),
+)
+def test_packing_loses_no_run_and_is_near_the_best_possible(runs, workers, limit):
+    configs, steps = [], {}
+    for kind, count in enumerate(runs, start=1):
+        found = planned(f"seeds={count}", f"training.iterations={kind * 100}").configs
+        configs += found
+        steps[packing.stack_key(found[0])] = kind * 500
+    stacks = packing.pack(configs, steps, dict.fromkeys(steps, limit), workers)
+    packed = Counter(config.run_id for stack in stacks for config in stack.configs)
+    assert packed == Counter(config.run_id for config in configs)
+    assert all(len(stack.configs) <= limit for stack in stacks)
+    assert [s.work for s in stacks] == sorted((s.work for s in stacks), reverse=True)
+    ideal = sum(stack.work for stack in stacks) / workers
+    longest_run = max(steps.values()) * (1 + packing._STACK_OVERHEAD)
+    assert packing._time(stacks, workers) <= ideal + max(longest_run, stacks[0].work)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("ewc.strenth=1", "unknown key 'ewc.strenth'; did you mean ewc.strength"),
+        ("ewc.strength=-1", "ewc.strength = -1: must be a number >= 0"),
+        ("ewc.strength=many", "ewc.strength = 'many': must be a number >= 0"),
+        ("optimizer.learning_rate=0", "learning_rate = 0: must be a number > 0 and <= 1000"),
+        ("optimizer.learning_rate=nan", "must be a number > 0"),
+        ("optimizer.nam=sgd", "did you mean optimizer.name"),
+        ("optimizer.name=sdg", "should be 'sgd', 'momentum', 'adam' or 'rmsprop'"),
+        ("flatness.strength=1", "strategy 'flatness', which is not run here"),
+        ("benchmark.tasks=0", "benchmark.tasks = 0: must be a number >= 1"),
+        ("training.batch_size=[]", "a grid needs at least one value"),
+        ("seeds=0", "seeds = 0: must be"),
+        ("seeds", "give it as key=value"),
+        ("seeds=[", "not valid YAML"),
+        ("evaluation.split=valid", "set benchmark.validation_fraction"),
+        ("evaluation.evry=3", "did you mean evaluation.every"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(assignment, message):
+    with pytest.raises(UserError, match=message) as caught:
+        planned(assignment, strategies=["ewc"])
+    assert "\n" not in str(caught.value)
+
+
+def test_validation_data_make_the_validation_split_possible():
+    made = planned("evaluation.split=valid", "benchmark.validation_fraction=0.1")
+    assert made.configs[0].evaluation.split == "valid"
+
+
+def test_a_strategy_given_twice_is_refused():
+    with pytest.raises(UserError, match="'naive' is given twice"):
+        planned(strategies=["naive", "naive"])
+
+
+def test_a_scenario_that_a_strategy_lacks_is_refused_with_the_nearest_that_works(
+    tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr(finding, "_added", {})
+    path = tmp_path / "only_task.py"
+    path.write_text(ONLY_TASK)
+    with pytest.raises(UserError, match=r"it supports: task\); .* --scenario task"):
+        planned(strategies=[str(path)])
+    with pytest.raises(UserError, match=r"--benchmark \S+-mnist --scenario task"):
+        planned(
+            strategies=[str(path)],
+            benchmark=lambda config: benchmark_of(config, scenarios=(Scenario.DOMAIN,)),
+        )
+
+
+def test_data_that_stand_in_are_announced():
+    assert planned("benchmark.name=permuted-mnist-5k").notices == ("this stands in",)

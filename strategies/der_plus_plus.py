@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cl_bench.engine.learner import cross_entropy
+from cl_bench.engine.losses import cross_entropy
 from cl_bench.engine.strategy import setting
 from cl_bench.engine.tasks import Batch
 from cl_bench.methods.replay import DarkReplay, ReplaySettings

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from cl_bench.config import Scenario
-from cl_bench.engine.learner import Learner, cross_entropy, masked
+from cl_bench.engine.learner import Learner
+from cl_bench.engine.losses import cross_entropy, masked
 from cl_bench.engine.strategy import Strategy, StrategySettings, setting
 from cl_bench.engine.tasks import Batch, TaskData
 from cl_bench.methods.distillation import certainties, competing, cross_entropy_to, probabilities

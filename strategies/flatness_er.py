@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cl_bench.engine.learner import cross_entropy
+from cl_bench.engine.losses import cross_entropy
 from cl_bench.engine.strategy import setting
 from cl_bench.engine.tasks import Batch, TaskData
 from cl_bench.methods.consolidation import SnapshotConsolidation, SnapshotSettings

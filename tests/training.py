@@ -11,8 +11,8 @@ from cl_bench import benchmarks
 from cl_bench.config import BenchmarkConfig, RunConfig
 from cl_bench.conformance.trainings import SHORT
 from cl_bench.engine import train_stack
-from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import MLP
+from cl_bench.engine.stack import assemble, step
 from cl_bench.engine.strategy import Strategy
 from cl_bench.engine.tasks import Streams, TaskData
 from cl_bench.planning import finding
@@ -38,12 +38,15 @@ def config(strategy: str = "naive", seed: int = 0, **changes: Any) -> RunConfig:
     )
 
 
-def train(configs: Sequence[RunConfig], threads: int = 1) -> list[RunRecord]:
-    """Train a stack on the CPU, in a process that lets torch use so many threads."""
+def train(configs: Sequence[RunConfig], threads: int = 1, **given: Any) -> list[RunRecord]:
+    """Train a stack on the CPU, in a process that lets torch use so many threads.
+
+    `given` are further arguments of `train_stack`.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        return train_stack(configs, device="cpu")
+        return train_stack(configs, finding.load(configs[0].strategy.name), device="cpu", **given)
     finally:
         assert torch.get_num_threads() == threads, "the engine gives the threads back"
         torch.set_num_threads(before)
@@ -54,11 +57,9 @@ def stack(strategy: str, hidden: Sequence[int] = (8,), **settings: Any) -> tuple
     small = {"network": {"hidden": (30,)}, "benchmark": {"tasks": 3, "train_samples": 640}}
     runs = [config(strategy, seed, settings=settings, **small) for seed in (0, 1)]
     benchmark = benchmarks.get(runs[0].benchmark, download=False)
-    streams = Streams(benchmark, [0, 1], torch.device("cpu"))
     network = MLP(784, hidden, benchmark.n_outputs)
-    learner = Learner(network, runs, streams.outputs, torch.device("cpu"))
-    kind = finding.load(strategy)
-    return kind(learner, learner.settings_of(kind, runs)), streams
+    made = assemble(runs, finding.load(strategy), benchmark=benchmark, network=network)
+    return made.strategy, made.streams
 
 
 def run_task(strategy: Strategy, streams: Streams, index: int, steps: int = 6) -> None:
@@ -67,9 +68,9 @@ def run_task(strategy: Strategy, streams: Streams, index: int, steps: int = 6) -
     learner.task, learner.step_number = index, 0
     strategy.begin_task(task)
     for batch in task.minibatches(32, steps):
-        learner.step(strategy, batch)
+        step(strategy, batch)
     extra = getattr(strategy, "exploration_steps", 0)
     for number, batch in enumerate(task.minibatches(32, extra, "exploration"), start=1):
-        learner.step(strategy, batch)
+        step(strategy, batch)
         strategy.visit(number)
     strategy.end_task(task)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cl_bench.config import OptimizerConfig, Scenario
-from cl_bench.engine.learner import MASKED_LOGIT
+from cl_bench.engine.losses import MASKED_LOGIT
 from cl_bench.engine.networks import MLP, ModuleNetwork, Network
 from cl_bench.engine.tasks import Outputs, TaskData
 

@@ -33,8 +33,10 @@ from cl_bench.config import (
     StrategyConfig,
     TrainingConfig,
 )
-from cl_bench.engine.learner import Learner, masked
+from cl_bench.engine.learner import Learner
+from cl_bench.engine.losses import masked
 from cl_bench.engine.networks import MLP
+from cl_bench.engine.stack import assemble
 from cl_bench.engine.strategy import Strategy, all_settings
 from cl_bench.engine.tasks import Batch, Streams, TaskData
 from cl_bench.errors import UserError, unknown
@@ -168,13 +170,15 @@ class StrategyPlugin(SupervisedPlugin):
             seed=self.seed,
         )
         self._tasks = Experiences(self.scenario, network.n_outputs)
-        streams = Streams(self._tasks, [self.seed], strategy.device, self.outputs)
-        learner = Learner(network, [config], streams.outputs, strategy.device)
+        stack = assemble(
+            [config], self.kind, strategy.device, benchmark=self._tasks, network=network
+        )
+        learner = stack.learner
         learner.initial.copy_(nn.utils.parameters_to_vector(strategy.model.parameters()))
         learner.optimizer = TorchOptimizer(strategy.optimizer, self._give)
         self.learner, self._model = learner, strategy.model
         self._weights = list(strategy.model.parameters())
-        self.own = self.kind(learner, learner.settings_of(self.kind, [config]))
+        self.own = stack.strategy
         if isinstance(network, MLP):
             for number, layer in enumerate(linear_layers(strategy.model)[1:]):
                 layer.register_forward_pre_hook(self._gate(number))

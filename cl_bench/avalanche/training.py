@@ -29,11 +29,11 @@ from cl_bench.benchmarks import Benchmark
 from cl_bench.config import EvaluationConfig, RunConfig, Scenario
 from cl_bench.engine import count_steps, pick_device
 from cl_bench.engine.evaluation import Evaluator
-from cl_bench.engine.networks import build_network
 from cl_bench.engine.recording import Recorder
+from cl_bench.engine.stack import assemble
 from cl_bench.engine.stopwatch import Stopwatch
 from cl_bench.engine.strategy import Strategy
-from cl_bench.engine.tasks import Streams, TaskData
+from cl_bench.engine.tasks import TaskData
 from cl_bench.engine.threads import one_thread
 from cl_bench.engine.training import Progress, task_steps
 from cl_bench.errors import UserError
@@ -95,9 +95,9 @@ class _Run:
     ) -> None:
         self.config, self.benchmark, self.strategy = config, benchmark, strategy
         self.device, self.on_step = device, on_step
-        self.streams = Streams(benchmark, [config.seed], device, config.training.outputs)
+        stack = assemble([config], Strategy, device, benchmark=benchmark)
+        self.streams, self.network = stack.streams, stack.network
         self._check_outputs()
-        self.network = build_network(config.network, benchmark.input_shape, benchmark.n_outputs)
         self.criterion = parts.MaskedCrossEntropy(self.streams.outputs)
         self.experiences = list(to_avalanche(benchmark, config.seed).train_stream)
         self.evaluator = Evaluator(self.streams, config.evaluation.split)

@@ -22,8 +22,7 @@ from cl_bench.config import (
 )
 from cl_bench.engine import train_stack
 from cl_bench.engine.evaluation import Evaluator
-from cl_bench.engine.learner import Learner
-from cl_bench.engine.networks import build_network
+from cl_bench.engine.stack import assemble
 from cl_bench.engine.tasks import Streams, TaskData
 from cl_bench.planning import finding
 from cl_bench.planning.packing import runs_of
@@ -64,18 +63,15 @@ class OurSide:
         configs = _configs(
             benchmark, strategy, shape, tasks.runs, settings=BRIEFLY.get(strategy, {})
         )
-        network = build_network(configs[0].network, benchmark.input_shape, benchmark.n_outputs)
-        self.learner = Learner(network, configs, tasks.streams.outputs, CPU)
-        strategy_class = finding.load(strategy)
-        settings = self.learner.settings_of(strategy_class, configs)
-        self.strategy = strategy_class(self.learner, settings)
+        self.stack = assemble(configs, finding.load(strategy), CPU, streams=tasks.streams)
+        own = self.stack.strategy
         self.evaluator = Evaluator(tasks.streams, "test")
         with torch.no_grad():
-            self.strategy.begin_task(tasks.first)
+            own.begin_task(tasks.first)
             for batch in tasks.first.minibatches(shape.batch_size, FIRST_TASK_STEPS):
-                self.learner.step(self.strategy, batch)
-            self.strategy.end_task(tasks.first)
-            self.strategy.begin_task(tasks.timed)
+                self.stack.step(batch)
+            own.end_task(tasks.first)
+            own.begin_task(tasks.timed)
 
     def train(self, images: int) -> float:
         """Train on the second task; return images a second, all runs together.
@@ -89,7 +85,7 @@ class OurSide:
         with torch.no_grad():
             start = clock()
             for batch in self.tasks.timed.minibatches(self.shape.batch_size, steps):
-                self.learner.step(self.strategy, batch)
+                self.stack.step(batch)
             seconds = clock() - start
         each = steps * self.shape.batch_size
         seconds += self.tasks.seconds * each / self.tasks.timed.epoch_samples
@@ -109,7 +105,7 @@ class OurSide:
     def _evaluate(self, evaluator: Evaluator) -> float:
         with torch.no_grad():
             start = clock()
-            found = evaluator.evaluate(self.strategy, TASK, TASK)
+            found = evaluator.evaluate(self.stack.strategy, TASK, TASK)
             seconds = clock() - start
         return sum(found.samples) / seconds
 
@@ -163,7 +159,7 @@ def whole_run_rate(
     evaluation nor reading the data.
     """
     configs = _configs(benchmark, strategy, shape, runs)
-    records = train_stack(configs, device="cpu", data_dir=data_dir)
+    records = train_stack(configs, finding.load(strategy), device="cpu", data_dir=data_dir)
     passes = sum(record.cost["gradient_passes"] for record in records)
     phases = [record.cost["seconds"] for record in records]
     seconds = sum(phase["train"] + phase["consolidate"] for phase in phases)

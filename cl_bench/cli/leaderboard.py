@@ -188,7 +188,7 @@ def _train_again(
     data_dir: Path | None,
 ) -> list[Check]:
     """Train the first seeds of entries again, and compare what comes out."""
-    from cl_bench.engine.checkpoint import code_version
+    from cl_bench.engine.sources import code_version
     from cl_bench.leaderboard import rerun
     from cl_bench.leaderboard.check import Check
     from cl_bench.results.store import RunStore
@@ -197,7 +197,7 @@ def _train_again(
     checks = [Check(name, problem) for name, problem in obstacles.items() if problem]
     entries = [entry for entry in entries if not obstacles[entry.file_name]]
     # Records that other code has made are not what this code makes.
-    folder = out / code_version()[:12]
+    folder = out / code_version("avalanche")[:12]
     work, workers = prepare(folder, device, data_dir, workers)
     plan = plan_runs(rerun.protocols(entries, seeds), work, workers, download=False)
     train(plan, work, workers)

@@ -214,7 +214,7 @@ def state(trainings: Trainings) -> None:
                 )
     for moment, when in trainings.moments.items():
         kept = trainings.stacked.snapshot(moment).part("strategy")
-        loaded = trainings.revived(trainings.stacked, moment)[1].state()
+        loaded = trainings.revived(trainings.stacked, moment).strategy.state()
         differ = same_state(kept.tensors, loaded.tensors)
         _need(not differ, f"{_listed(differ)} differ once loaded from a checkpoint {when}")
         _need(kept.tree == loaded.tree, f"values differ once loaded from a checkpoint {when}")
@@ -278,7 +278,8 @@ def _images(tensor: Tensor, pixels: int) -> Iterator[bytes]:
 def predict(trainings: Trainings) -> None:
     """Prediction changes nothing, and asked twice it gives the same logits."""
     for moment in (trainings.within[-1], trainings.ends[-1]):
-        learner, strategy, streams = trainings.revived(trainings.stacked, moment)
+        alive = trainings.revived(trainings.stacked, moment)
+        learner, strategy, streams = alive.learner, alive.strategy, alive.streams
         parts = [streams.benchmark.examples(seed, 0, "test").images for seed in streams.run_seeds]
         images = torch.stack([torch.from_numpy(part) for part in parts]) * PIXEL_SCALE
         theta = learner.theta.clone()

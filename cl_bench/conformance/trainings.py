@@ -29,10 +29,8 @@ from cl_bench.config import (
 )
 from cl_bench.engine import task_steps, train_stack
 from cl_bench.engine.checkpoint import Checkpoint, Snapshot
-from cl_bench.engine.learner import Learner
-from cl_bench.engine.networks import build_network
+from cl_bench.engine.stack import Stack, assemble
 from cl_bench.engine.strategy import Strategy, all_settings, free_settings, tune_range
-from cl_bench.engine.tasks import Streams
 from cl_bench.planning import finding
 from cl_bench.planning.packing import runs_of
 from cl_bench.results.record import RunRecord
@@ -301,21 +299,11 @@ class Trainings:
 
     # --- what was saved, alive again --------------------------------------------------------
 
-    def revived(self, stack: Stacked, moment: int) -> tuple[Learner, Strategy, Streams]:
-        """Return new objects in the state that a stack was saved in."""
-        configs, snapshot = stack.configs, stack.snapshot(moment)
-        first = configs[0]
-        benchmark = benchmarks.get(first.benchmark, download=False)
-        streams = Streams(benchmark, [c.seed for c in configs], CPU, first.training.outputs)
-        network = build_network(first.network, benchmark.input_shape, benchmark.n_outputs)
-        learner = Learner(network, configs, streams.outputs, CPU)
-        strategy = self.kind(learner, learner.settings_of(self.kind, configs))
-        for name, tensor in snapshot.part("learner").tensors.items():
-            getattr(learner, name).copy_(tensor)
-        learner.task = snapshot.content["task"]
-        learner.step_number = snapshot.content["step_number"]
-        strategy.load_state(snapshot.part("strategy"))
-        return learner, strategy, streams
+    def revived(self, stack: Stacked, moment: int) -> Stack:
+        """Return a new stack in the state that one was saved in."""
+        alive = assemble(stack.configs, self.kind)
+        alive.load(stack.snapshot(moment))
+        return alive
 
     def _folder(self, name: str) -> Path:
         folder = self.folder / f"{name}-{len(list(self.folder.iterdir()))}"
@@ -325,7 +313,8 @@ class Trainings:
 
 def train(configs: Sequence[RunConfig], checkpoint: Checkpoint | None = None) -> list[RunRecord]:
     """Train a stack on the CPU."""
-    return train_stack(configs, device="cpu", checkpoint=checkpoint)
+    kind = finding.load(configs[0].strategy.name)
+    return train_stack(configs, kind, device="cpu", checkpoint=checkpoint)
 
 
 def differences(a: RunRecord, b: RunRecord, tables: Sequence[str] = TABLES) -> list[str]:

@@ -12,7 +12,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from cl_bench.engine.sources import code_version
 from cl_bench.engine.state import State
 from cl_bench.errors import UserError
-from cl_bench.planning import finding
 from cl_bench.results import files
-from cl_bench.results.provenance import PACKAGES, versions
 
 FORMAT = 1
 FOLDER = ".checkpoints"
@@ -192,22 +190,3 @@ def read_header(path: Path) -> dict[str, Any] | None:
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
     return header if usable else None
-
-
-@cache
-def code_version() -> str:
-    """Return a hash of the suite's source and of the packages it is built on.
-
-    A checkpoint of other code is not resumed: the run would be neither the old nor the new one.
-    A strategy from outside has its own hash in the config of its runs.
-    """
-    package = Path(finding.__file__).parents[1]
-    sources = sorted(
-        {*package.rglob("*.py"), *finding.folder("strategies").glob("*.py")},
-        key=lambda path: path.as_posix(),
-    )
-    digest = hashlib.sha256(json.dumps(versions(PACKAGES), sort_keys=True).encode())
-    for path in sources:
-        digest.update(f"\n{path.name}\n".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

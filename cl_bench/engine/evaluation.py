@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from cl_bench.config import Scenario
-from cl_bench.engine.learner import masked
+from cl_bench.engine.losses import masked
+from cl_bench.engine.strategy import Strategy
 from cl_bench.engine.tasks import PIXEL_SCALE, Streams
-
-if TYPE_CHECKING:
-    from cl_bench.engine.strategy import Strategy
 
 CHUNK = 500
 CACHE_BYTES = 512 * 2**20

@@ -1,4 +1,4 @@
-"""A stack of learners in training: weights, gradient, optimiser, and the one step they all take.
+"""A stack of learners in training: weights, gradient, optimiser, counters and random numbers.
 
 Strategies see this object and the current task's data, and nothing else of the engine.
 """
@@ -7,53 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from cl_bench.config import RunConfig, Scenario
+from cl_bench.engine.losses import Loss, cross_entropy_cotangent
 from cl_bench.engine.networks import Network
-from cl_bench.engine.optimizers import build_optimizer, column
-from cl_bench.engine.strategy import Strategy, all_settings, free_settings
+from cl_bench.engine.optimizers import build_optimizer
 from cl_bench.engine.tasks import Batch, Outputs
 from cl_bench.seeding import torch_generator
-
-if TYPE_CHECKING:
-    from cl_bench.engine.networks import Cotangent
-
-MASKED_LOGIT = -1e4
-"""Logit of an output that does not compete: its probability is exactly 0 in float32."""
-
-Loss = Callable[[Tensor, Batch], Tensor]
-"""Maps logits [R, B, C] and their minibatch to the loss of each run, [R, 1]."""
 
 _BLOCK = 64
 """Small draws are made for so many steps at a time: a generator costs more than its numbers."""
 _SMALL = 4096
-
-
-def masked(logits: Tensor, mask: Tensor | None) -> Tensor:
-    """Return logits [R, B, C] with the outputs outside the mask ([C] or [R, B, C]) put out."""
-    return logits if mask is None else logits.masked_fill(~mask, MASKED_LOGIT)
-
-
-def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
-    """Return the mean cross-entropy [R, 1] in nats of a minibatch, masked as its scenario says."""
-    log_p = functional.log_softmax(masked(logits, batch.mask), -1)
-    return -log_p.gather(-1, batch.labels.unsqueeze(-1)).squeeze(-1).mean(1, keepdim=True)
-
-
-def _cross_entropy_cotangent(logits: Tensor, batch: Batch) -> Tensor:
-    """Return the gradient of `cross_entropy` by the logits, without autograd."""
-    # Written out: torch's softmax is several times slower over so few outputs.
-    logits = masked(logits, batch.mask)
-    signal = (logits - logits.amax(-1, keepdim=True)).exp_()
-    signal /= signal.sum(-1, keepdim=True)
-    target = batch.labels.unsqueeze(-1)
-    signal.scatter_add_(-1, target, signal.new_full((1, 1, 1), -1.0).expand(target.shape))
-    return signal.div_(logits.shape[1])
 
 
 class Learner:
@@ -100,7 +67,6 @@ class Learner:
         """During a step: the task's own minibatch."""
         self.batch: Batch
         """During a step: the minibatch that is trained on, `begin_step`'s."""
-        self.on_step: Callable[[], None] = lambda: None
         self._draws: dict[tuple[object, ...], tuple[int, Tensor]] = {}
 
     @property
@@ -132,55 +98,27 @@ class Learner:
             return self.outputs.of_task[tasks]
         return self.outputs.competing(self.task, training=True)
 
-    def settings_of(
-        self, strategy: type[Strategy], configs: Sequence[RunConfig]
-    ) -> dict[str, object]:
-        """Return a strategy's settings: free ones as [R, 1] tensors, the others as they are."""
-        given = [all_settings(strategy, config.strategy.settings) for config in configs]
-        values: dict[str, object] = dict(given[0])
-        for name in free_settings(strategy):
-            values[name] = column([float(each[name]) for each in given], self.device)
-        return values
-
-    def step(self, strategy: Strategy, batch: Batch) -> None:
-        """Take one training step on a minibatch, with the strategy's hooks."""
-        self.fresh = batch
-        self.batch = batch = strategy.begin_step(batch)
-        own = type(strategy).loss is not Strategy.loss
-        self._backward(batch, strategy.loss if own else None, self.theta, self.gradient)
-        self.count_passes(batch.labels.shape[1] / self.batch_size)
-        strategy.adjust_gradient(self.gradient)
-        self.optimizer.step(self.theta, self.gradient)
-        self.steps += 1
-        self.step_number += 1
-        strategy.after_step()
-        del self.fresh, self.batch
-        self.on_step()
-
     def gradient_of(
-        self, batch: Batch, loss: Loss | None = None, theta: Tensor | None = None
+        self,
+        batch: Batch,
+        loss: Loss | None = None,
+        theta: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
-        """Return the gradient [R, D] of a loss on a minibatch, besides that of the step.
+        """Return the gradient [R, D] of a loss on a minibatch; its cost is counted.
 
         Args:
             batch: the minibatch.
             loss: the loss; None is the cross-entropy.
             theta: weights [R, D]; None is those in training.
+            out: where to write it; None is a new tensor.
         """
         at = self.theta if theta is None else theta
-        gradient = torch.empty_like(at)
-        self._backward(batch, loss, at, gradient)
-        self.count_passes(batch.labels.shape[1] / self.batch_size)
-        return gradient
+        gradient = torch.empty_like(at) if out is None else out
 
-    def count_passes(self, batches: float) -> None:
-        """Add to the cost: gradients taken, in minibatches of the training batch size."""
-        self.gradient_passes += batches
-
-    def _backward(self, batch: Batch, loss: Loss | None, theta: Tensor, out: Tensor) -> None:
         def cotangent(logits: Tensor) -> Tensor:
             if loss is None:
-                return _cross_entropy_cotangent(logits, batch)
+                return cross_entropy_cotangent(logits, batch)
             leaf = logits.detach().requires_grad_()
             with torch.enable_grad():
                 value = loss(leaf, batch)
@@ -191,8 +129,13 @@ class Learner:
                     )
                 return torch.autograd.grad(value.sum(), leaf)[0]
 
-        rule: Cotangent = cotangent
-        self.network.backward(theta, batch.images, rule, out, batch.gates)
+        self.network.backward(at, batch.images, cotangent, gradient, batch.gates)
+        self.count_passes(batch.labels.shape[1] / self.batch_size)
+        return gradient
+
+    def count_passes(self, batches: float) -> None:
+        """Add to the cost: gradients taken, in minibatches of the training batch size."""
+        self.gradient_passes += batches
 
     def uniform(self, purpose: str, *shape: int) -> Tensor:
         """Return uniform numbers in [0, 1), [R, *shape], each run's from its own stream.

@@ -6,15 +6,12 @@ The engine knows this contract alone; what is measured is up to whoever passes a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from cl_bench.engine.learner import Learner
 from cl_bench.engine.state import State, give, take
 from cl_bench.engine.tasks import TaskData
-
-if TYPE_CHECKING:
-    from cl_bench.engine.learner import Learner
 
 Findings = dict[int, dict[str, Tensor]]
 """By task: what was found of it, each [R], by the columns of the record's landscape table."""

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from cl_bench.config import Scenario, added_later
+from cl_bench.engine.learner import Learner
+from cl_bench.engine.losses import cross_entropy
 from cl_bench.engine.state import State, give, take
-
-if TYPE_CHECKING:
-    from cl_bench.engine.learner import Learner
-    from cl_bench.engine.tasks import Batch, TaskData
+from cl_bench.engine.tasks import Batch, TaskData
 
 ALL_SCENARIOS = frozenset(Scenario)
 ALL_NETWORKS = frozenset({"mlp", "convnet"})
@@ -117,8 +116,6 @@ class Strategy:
 
         Its gradient flows back through these logits alone.
         """
-        from cl_bench.engine.learner import cross_entropy
-
         return cross_entropy(logits, batch)
 
     def adjust_gradient(self, gradient: Tensor) -> None:

@@ -175,7 +175,8 @@ class TaskData:
         if not self._open:
             raise ForbiddenData(
                 f"the data of task {self.index} were asked for after the task; "
-                "keep what is wanted later (cl_bench.methods.replay.Buffer) and declare keeps_samples"
+                "keep what is wanted later (cl_bench.methods.replay.Buffer) "
+                "and declare keeps_samples"
             )
         flat = index.reshape(-1)
         raw = self._images.index_select(0, flat)

@@ -15,22 +15,19 @@ from typing import Any
 
 import torch
 
-from cl_bench import benchmarks
 from cl_bench.benchmarks.base import Benchmark
 from cl_bench.config import EvaluationConfig, RunConfig
 from cl_bench.engine.checkpoint import Checkpoint
 from cl_bench.engine.evaluation import Evaluator
 from cl_bench.engine.learner import Learner
-from cl_bench.engine.networks import build_network
 from cl_bench.engine.probe import Probe
 from cl_bench.engine.recording import Recorder
-from cl_bench.engine.state import State, give, take
+from cl_bench.engine.stack import Stack, assemble
 from cl_bench.engine.stopwatch import Stopwatch
 from cl_bench.engine.strategy import Strategy, all_settings
-from cl_bench.engine.tasks import Batch, ForbiddenData, Streams, TaskData
+from cl_bench.engine.tasks import Batch, ForbiddenData, TaskData
 from cl_bench.engine.threads import one_thread
 from cl_bench.errors import UserError
-from cl_bench.planning import finding
 from cl_bench.results.provenance import collect
 from cl_bench.results.record import RunRecord
 
@@ -83,6 +80,7 @@ def count_steps(config: RunConfig, benchmark: Benchmark, strategy: type[Strategy
 
 def train_stack(
     configs: Sequence[RunConfig],
+    strategy: type[Strategy],
     *,
     device: str = "auto",
     data_dir: Path | None = None,
@@ -98,6 +96,7 @@ def train_stack(
 
     Args:
         configs: resolved runs of one stack.
+        strategy: the class of the strategy that they name.
         device: "auto", "cpu" or "cuda".
         data_dir: where to look for data first.
         on_progress: told of the steps done, a few times a second at most.
@@ -110,47 +109,39 @@ def train_stack(
     """
     started = datetime.now(UTC)
     with torch.no_grad(), one_thread():
-        stack = _Stack(configs, pick_device(device), data_dir, on_progress, checkpoint, make_probe)
-        stack.train()
+        stack = assemble(configs, strategy, pick_device(device), data_dir=data_dir)
+        training = _Training(stack, on_progress, checkpoint, make_probe)
+        training.run()
     finished = datetime.now(UTC)
-    provenance = collect(device=str(stack.device), threads=1, started=started, finished=finished)
-    return [stack.record(run, provenance) for run in range(len(configs))]
+    where = str(stack.learner.device)
+    provenance = collect(device=where, threads=1, started=started, finished=finished)
+    return [training.record(run, provenance) for run in range(len(configs))]
 
 
-class _Stack:
+class _Training:
     """The state of one call of `train_stack`."""
 
     def __init__(
         self,
-        configs: Sequence[RunConfig],
-        device: torch.device,
-        data_dir: Path | None,
+        stack: Stack,
         on_progress: Progress,
         checkpoint: Checkpoint | None,
         make_probe: MakeProbe | None,
     ) -> None:
-        first = configs[0]
-        self.configs = configs
-        self.device = device
+        first = stack.configs[0]
+        self.stack = stack
+        self.configs, self.benchmark = stack.configs, stack.benchmark
+        self.learner, self.strategy = stack.learner, stack.strategy
         self.checkpoint = checkpoint
         self.schedule: EvaluationConfig = first.evaluation
-        self.benchmark = benchmarks.get(first.benchmark, data_dir=data_dir, download=False)
-        strategy_class = finding.load(first.strategy.name)
-        self.streams = Streams(
-            self.benchmark, [c.seed for c in configs], device, first.training.outputs
-        )
-        network = build_network(first.network, self.benchmark.input_shape, self.benchmark.n_outputs)
-        self.learner = Learner(network, configs, self.streams.outputs, device)
-        settings = self.learner.settings_of(strategy_class, configs)
-        self.strategy = strategy_class(self.learner, settings)
         self.probe = make_probe(self.learner) if make_probe else None
-        self.evaluator = Evaluator(self.streams, first.evaluation.split)
-        self.recorder = Recorder(configs, self.benchmark)
-        self.stopwatch = Stopwatch(device)
+        self.evaluator = Evaluator(stack.streams, first.evaluation.split)
+        self.recorder = Recorder(self.configs, self.benchmark)
+        self.stopwatch = Stopwatch(self.learner.device)
         self.tasks_done = -1
         """Tasks trained and evaluated; -1 before the untrained network is evaluated."""
         self._resume()
-        self._report_to(on_progress, count_steps(first, self.benchmark, strategy_class))
+        self._report_to(on_progress, count_steps(first, self.benchmark, type(self.strategy)))
 
     def _report_to(self, on_progress: Progress, total: int) -> None:
         next_report = 0.0
@@ -162,10 +153,10 @@ class _Stack:
                 next_report = time.monotonic() + 0.25
                 on_progress(done, total)
 
-        self.learner.on_step = step_done
+        self._step_done = step_done
         self._all_done = lambda: on_progress(total, total)
 
-    def train(self) -> None:
+    def run(self) -> None:
         last = self.benchmark.n_tasks - 1
         if self.tasks_done < 0:
             self._evaluate(-1, range(last + 1))
@@ -182,7 +173,7 @@ class _Stack:
         learner, strategy, config = self.learner, self.strategy, self.configs[0]
         learner.task = index
         with self.stopwatch.phase("data"):
-            task = TaskData(self.streams, index, all_so_far=strategy.all_data)
+            task = self.stack.task(index)
         if learner.step_number == 0:
             if strategy.restart:
                 learner.theta.copy_(learner.initial)
@@ -193,7 +184,7 @@ class _Stack:
         ordinary = task_steps(config, self.benchmark, type(strategy), index)
         with self.stopwatch.phase("train"):
             for number, batch in self._left(task, 0, ordinary):
-                learner.step(strategy, batch)
+                self._step(batch)
                 if self.probe is not None and self.probe.due(number, ordinary):
                     with self.stopwatch.phase("landscape"):
                         self.probe.look()
@@ -203,15 +194,19 @@ class _Stack:
         extra = _extra_steps(config, type(strategy))
         with self.stopwatch.phase("consolidate"):
             for number, batch in self._left(task, ordinary, extra, "exploration"):
-                learner.step(strategy, batch)
+                self._step(batch)
                 strategy.visit(number)
                 self._save_if_due()
             strategy.end_task(task)
         if self.probe is not None:
             with self.stopwatch.phase("landscape"):
-                own = TaskData(self.streams, index) if strategy.all_data else task
+                own = TaskData(self.stack.streams, index) if strategy.all_data else task
                 self.recorder.landscape(index, self.probe.end_task(own))
         task.close()
+
+    def _step(self, batch: Batch) -> None:
+        self.stack.step(batch)
+        self._step_done()
 
     def _left(
         self, task: TaskData, before: int, steps: int, *purpose: str
@@ -227,42 +222,27 @@ class _Stack:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write all that the rest of the stack's life depends on."""
-        learner = self.learner
         content = {
+            **self.stack.counters(),
             "tasks_done": self.tasks_done,
-            "task": learner.task,
-            "step_number": learner.step_number,
-            "steps": learner.steps,
-            "gradient_passes": learner.gradient_passes,
             "seconds": self.stopwatch.seconds(),
             "rows": self.recorder.rows,
         }
-        parts = {
-            "learner": State(None, {"theta": learner.theta, "gradient": learner.gradient}),
-            "optimizer": take(learner.optimizer, {}),
-            "strategy": self.strategy.state(),
-        }
+        parts = self.stack.state()
         if self.probe is not None:
             parts["probe"] = self.probe.state()
-        checkpoint.write([c.run_id for c in self.configs], self.device, content, parts)
+        checkpoint.write([c.run_id for c in self.configs], self.learner.device, content, parts)
 
     def _resume(self) -> None:
         """Take up what the checkpoint holds of these runs, if anything."""
         runs = [config.run_id for config in self.configs]
-        found = self.checkpoint.read(runs, self.device) if self.checkpoint else None
+        found = self.checkpoint.read(runs, self.learner.device) if self.checkpoint else None
         if found is None:
             return
-        learner, content = self.learner, found.content
-        self.tasks_done = content["tasks_done"]
-        learner.task, learner.step_number = content["task"], content["step_number"]
-        learner.steps = content["steps"]
-        learner.gradient_passes = content["gradient_passes"]
-        self.stopwatch.add(content["seconds"])
-        self.recorder.rows = content["rows"]
-        for name, tensor in found.part("learner").tensors.items():
-            getattr(learner, name).copy_(tensor)
-        give(learner.optimizer, found.part("optimizer"), {})
-        self.strategy.load_state(found.part("strategy"))
+        self.stack.load(found)
+        self.tasks_done = found.content["tasks_done"]
+        self.stopwatch.add(found.content["seconds"])
+        self.recorder.rows = found.content["rows"]
         if self.probe is not None:
             self.probe.load_state(found.part("probe"))
 

@@ -55,9 +55,9 @@ def train_and_store(stack: Stack, work: Work, on_progress: Callable[[int, int], 
         "data_dir": work.data_dir,
         "on_progress": on_progress,
     }
-    trainer = finding.load(stack.configs[0].strategy.name).trainer
-    if trainer:
-        module, _, name = trainer.partition(":")
+    strategy = finding.load(stack.configs[0].strategy.name)
+    if strategy.trainer:
+        module, _, name = strategy.trainer.partition(":")
         for record in getattr(importlib.import_module(module), name)(stack.configs, **given):
             store.write(record)
         return
@@ -72,7 +72,8 @@ def train_and_store(stack: Stack, work: Work, on_progress: Callable[[int, int], 
         from cl_bench.instruments.probe import LandscapeProbe
 
         make_probe = partial(LandscapeProbe, samples=samples)
-    for record in train_stack(stack.configs, checkpoint=checkpoint, make_probe=make_probe, **given):
+    given |= {"checkpoint": checkpoint, "make_probe": make_probe}
+    for record in train_stack(stack.configs, strategy, **given):
         store.write(record)
     checkpoint.remove()
 

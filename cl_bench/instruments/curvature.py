@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cl_bench.engine.learner import cross_entropy, masked
 from cl_bench.engine.linalg import gram, symmetric_eigen
+from cl_bench.engine.losses import cross_entropy, less_one_hot_, masked
 from cl_bench.engine.networks import MLP, Network, same_kernels
 from cl_bench.engine.tasks import Batch
 from cl_bench.seeding import torch_generator
@@ -125,10 +125,7 @@ def _add_products(
     assert logits is not None
     weighed = probability.unsqueeze(2) * logits
     turned = weighed - probability.unsqueeze(2) * weighed.sum(-1, keepdim=True)
-    target = labels.unsqueeze(-1)
-    signal = probability.scatter_add(
-        -1, target, probability.new_full((1, 1, 1), -1.0).expand(target.shape)
-    )
+    signal = less_one_hot_(probability.clone(), labels)
     for i in range(len(layers) - 1, -1, -1):
         weight, bias = layers[i]
         spread = turned.flatten(2).transpose(1, 2)

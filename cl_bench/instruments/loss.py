@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from cl_bench.engine.learner import cross_entropy
+from cl_bench.engine.losses import cross_entropy
 from cl_bench.engine.networks import MLP, Network
 from cl_bench.engine.tasks import Batch
 from cl_bench.instruments.flatness import Along, Loss

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cl_bench.engine.learner import masked
 from cl_bench.engine.linalg import gram
+from cl_bench.engine.losses import less_one_hot_, masked
 from cl_bench.engine.networks import Network
 from cl_bench.engine.tasks import Batch
 
@@ -128,8 +128,7 @@ def minibatch_gradients(
 def _score(logits: Tensor, batch: Batch) -> Tensor:
     """Return the gradient of the mean cross-entropy by the logits, [R, B, C]."""
     probability = functional.softmax(masked(logits, batch.mask), -1)
-    target = functional.one_hot(batch.labels, logits.shape[-1])
-    return (probability - target.to(probability.dtype)) / logits.shape[1]
+    return less_one_hot_(probability, batch.labels) / logits.shape[1]
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cl_bench import benchmarks
-from cl_bench.engine.learner import Learner
-from cl_bench.engine.networks import build_network
+from cl_bench.engine.stack import assemble
 from cl_bench.engine.state import State, give, take
 from cl_bench.engine.strategy import Strategy
-from cl_bench.engine.tasks import Batch, Streams, TaskData
+from cl_bench.engine.tasks import Batch
 from cl_bench.instruments.loss import loss_and_error
 from cl_bench.landscape.setting import Setting
 from cl_bench.seeding import torch_generator
@@ -43,14 +41,11 @@ class Dynamics:
         self.seeds = seeds
         self.device = device or torch.device("cpu")
         configs = [setting.run_config(seed) for seed in seeds]
-        benchmark = benchmarks.get(configs[0].benchmark, data_dir=data_dir, download=False)
-        streams = Streams(benchmark, seeds, self.device)
-        self.network = build_network(setting.network, benchmark.input_shape, benchmark.n_outputs)
-        self.learner = Learner(self.network, configs, streams.outputs, self.device)
-        self.task = TaskData(streams, 0)
+        self._stack = assemble(configs, Strategy, self.device, data_dir=data_dir)
+        self.network, self.learner = self._stack.network, self._stack.learner
+        self.task = self._stack.task(0)
         self.images = self.task.epoch_samples
         """Training images."""
-        self._strategy = Strategy(self.learner, {})
         self._first = torch.tensor([0, *self.task.sizes[:-1]]).cumsum(0).unsqueeze(1)
 
     def steps(self, epochs: float) -> int:
@@ -74,7 +69,7 @@ class Dynamics:
                 self.setting.batch_size * larger, step, "larger", first=first
             )
         for batch in batches:
-            self.learner.step(self._strategy, batch)
+            self._stack.step(batch)
             visit(self.learner.step_number)
 
     def minibatches(self, first: int, stop: int, *purpose: str) -> Iterator[Batch]:

@@ -13,6 +13,7 @@ from copy import copy
 import torch
 from torch import Tensor
 
+from cl_bench.engine.losses import less_one_hot_
 from cl_bench.engine.networks import MLP, Network
 from cl_bench.engine.tasks import Batch
 from cl_bench.instruments.curvature import Product, curvature_along, hessian_product
@@ -167,9 +168,7 @@ class Landscape:
         labels = self.labels.gather(1, rows)
 
         def cotangent(logits: Tensor) -> Tensor:
-            signal = logits.softmax(-1)
-            signal.scatter_add_(-1, labels.unsqueeze(-1), -torch.ones_like(signal[..., :1]))
-            return signal / logits.shape[1]
+            return less_one_hot_(logits.softmax(-1), labels) / logits.shape[1]
 
         out = torch.empty_like(whole)
         self.studied.tail.backward(whole, self.inputs.gather(1, index), cotangent, out)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cl_bench import benchmarks
-from cl_bench.engine.checkpoint import code_version
+from cl_bench.engine.sources import code_version
 from cl_bench.engine.threads import one_thread
 from cl_bench.landscape import claims, record, relation
 from cl_bench.landscape.annealing import annealing
@@ -162,7 +162,7 @@ def _flat(scene: Scene, landscape: Landscape, source: str, analysis: str, found:
 
 def work_folder(out: Path, setting: Setting) -> Path:
     """Return where a study that is not finished is kept."""
-    return out / WORK / f"{setting.setting_id}-{code_version()[:8]}"
+    return out / WORK / f"{setting.setting_id}-{code_version('landscape')[:8]}"
 
 
 def measure(

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from cl_bench.config import Scenario
-from cl_bench.engine.learner import MASKED_LOGIT, Learner, masked
+from cl_bench.engine.learner import Learner
+from cl_bench.engine.losses import MASKED_LOGIT, masked
 
 
 def competing(learner: Learner, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

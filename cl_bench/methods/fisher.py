@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cl_bench.engine.learner import Learner, masked
+from cl_bench.engine.learner import Learner
+from cl_bench.engine.losses import less_one_hot_, masked
 from cl_bench.engine.tasks import Batch, TaskData
 
 Estimator = Literal["exact", "sampled", "empirical", "true-part", "predicted", "batch-mean"]
@@ -91,4 +92,4 @@ def fisher_cotangents(learner: Learner, batch: Batch, estimator: str, number: in
 def scores(logits: Tensor, mask: Tensor | None, labels: Tensor) -> Tensor:
     """Return the gradient of -log p(label) by the logits, [R, B, C]."""
     probability = functional.softmax(masked(logits, mask), -1)
-    return probability - functional.one_hot(labels, logits.shape[-1]).to(probability.dtype)
+    return less_one_hot_(probability, labels)

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from cl_bench.engine.learner import Learner, cross_entropy
+from cl_bench.engine.learner import Learner
+from cl_bench.engine.losses import cross_entropy
 from cl_bench.engine.state import Kept
 from cl_bench.engine.strategy import Strategy, StrategySettings, setting
 from cl_bench.engine.tasks import PIXEL_SCALE, Batch, TaskData

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from cl_bench.errors import unknown
 from cl_bench.metrics.evaluations import Array, Evaluations, evaluations, matrix
-
-if TYPE_CHECKING:
-    from cl_bench.results.record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -254,7 +251,7 @@ def figures(run: Evaluations) -> dict[str, float]:
     return {metric.name: metric.function(run) for metric in _TABLE}
 
 
-def compute(record: RunRecord, joint: RunRecord | None = None) -> dict[str, float]:
+def compute(record: Any, joint: Any = None) -> dict[str, float]:
     """Return every metric of a run by name; NaN where the run cannot have it.
 
     Args:

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cl_bench.results.record import RunRecord
-
 Array = NDArray[np.float64]
 
 REFERENCE_STRATEGY = "joint"
@@ -44,7 +42,7 @@ class Evaluations:
         return len(self.matrix)
 
 
-def matrix(source: RunRecord | pd.DataFrame) -> tuple[Array, Array]:
+def matrix(source: Any) -> tuple[Array, Array]:
     """Return the accuracy matrix `[T, T]` and the untrained accuracies `[T]`.
 
     Args:

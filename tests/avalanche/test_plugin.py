@@ -307,7 +307,7 @@ def test_a_strategy_that_keeps_bytes_refuses_other_images():
 SHORT_EWC = {"exploration_steps": 5, "fisher_samples": 100}
 
 ODD = """
-from cl_bench.engine.learner import cross_entropy
+from cl_bench.engine.losses import cross_entropy
 from cl_bench.engine.strategy import Strategy, StrategySettings, setting
 
 class Odd(Strategy):

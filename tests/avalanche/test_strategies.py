@@ -244,16 +244,16 @@ def test_si_is_ours_once_its_copies_are_made_and_no_importance_is_clipped():
 # --- the comparison -------------------------------------------------------------------------
 
 
-def finding(low, high, seeds=5):
+def compared(low, high, seeds=5):
     pair = PAIRS[0]
     return crossvalidation.Finding(pair, seeds, 0.5, 0.6, 0.6, (low + high) / 2, low, high, 0.1)
 
 
 def test_a_pair_agrees_where_the_interval_holds_nought():
-    assert finding(-0.01, 0.02).verdict == crossvalidation.AGREES
-    assert finding(0.0, 0.0).verdict == crossvalidation.AGREES
-    assert finding(0.01, 0.02).verdict == crossvalidation.DIFFERS
-    assert finding(math.nan, math.nan, seeds=1).verdict == crossvalidation.TOO_FEW
+    assert compared(-0.01, 0.02).verdict == crossvalidation.AGREES
+    assert compared(0.0, 0.0).verdict == crossvalidation.AGREES
+    assert compared(0.01, 0.02).verdict == crossvalidation.DIFFERS
+    assert compared(math.nan, math.nan, seeds=1).verdict == crossvalidation.TOO_FEW
 
 
 def test_runs_are_paired_by_seed_whatever_their_order():

@@ -57,7 +57,7 @@ def sides(benchmark: Permuted, strategy: str, images: int, *, normalise: bool = 
     ours = OurSide(OurTasks(benchmark, 1), strategy, TINY_SHAPE)
     stream = make_stream(peer_tasks(benchmark, 0, (64, images)), normalise=normalise)
     peer = AvalanchePeer(stream, strategy, TINY_SHAPE)
-    weights = ours.learner.network.unstack(ours.learner.theta[0])
+    weights = ours.stack.learner.network.unstack(ours.stack.learner.theta[0])
     with torch.no_grad():
         for theirs, our in zip(peer.network.parameters(), weights.values(), strict=True):
             theirs.copy_(our)
@@ -69,28 +69,28 @@ def test_both_networks_give_the_same_outputs(benchmark):
     images = torch.rand(1, 32, 784, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         expected = peer.network(images[0])
-        found = ours.learner.network.forward(ours.learner.theta, images)[0]
+        found = ours.stack.learner.network.forward(ours.stack.learner.theta, images)[0]
     torch.testing.assert_close(found, expected)
 
 
 def test_one_step_of_both_sides_gives_the_same_weights(benchmark):
     ours, peer = sides(benchmark, "naive", TINY_SHAPE.batch_size)
-    before = ours.learner.theta.clone()
+    before = ours.stack.learner.theta.clone()
     peer.train(TASK, shuffle=False)
     with torch.no_grad():
         rows = torch.arange(TINY_SHAPE.batch_size).unsqueeze(0)
-        ours.learner.step(ours.strategy, ours.tasks.timed.gather(rows))
+        ours.stack.step(ours.tasks.timed.gather(rows))
     expected = torch.nn.utils.parameters_to_vector(peer.network.parameters()).detach()
     moved = (expected - before[0]).abs().max()
     assert moved > 1e-3
-    torch.testing.assert_close(ours.learner.theta[0], expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(ours.stack.learner.theta[0], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_both_sides_evaluate_the_same_test_set_to_the_same_accuracy(benchmark):
     ours, peer = sides(benchmark, "naive", 64)
     _, accuracy = peer.evaluate(TASK)
     with torch.no_grad():
-        found = ours.evaluator.evaluate(ours.strategy, TASK, TASK)
+        found = ours.evaluator.evaluate(ours.stack.strategy, TASK, TASK)
     assert found.samples == [150] == [len(peer.stream.test_stream[TASK].dataset)]
     assert float(found.accuracy) == pytest.approx(accuracy)
 
@@ -107,7 +107,7 @@ def test_the_shipped_peer_normalises_and_the_plain_one_does_not(benchmark):
 
 def test_the_penalty_is_there_on_both_sides_when_ewc_is_timed(benchmark):
     ours, _ = sides(benchmark, "ewc", 64)
-    assert float(ours.strategy.precision.omega.sum()) > 0
+    assert float(ours.stack.strategy.precision.omega.sum()) > 0
     stream = make_stream(peer_tasks(benchmark, 0, (64, 192)), normalise=False)
     strong, none = (AvalanchePeer(stream, "ewc", TINY_SHAPE, strength=s) for s in (1.0, 0.0))
     with torch.no_grad():
@@ -130,7 +130,7 @@ def test_operations_are_counted_as_the_engine_executes_them(benchmark, shape):
     ours = OurSide(OurTasks(benchmark, 2), "naive", shape)
     batch = ours.tasks.timed.gather(torch.zeros(2, shape.batch_size, dtype=torch.int64))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        ours.learner.step(ours.strategy, batch)
+        ours.stack.step(batch)
     assert counter.get_total_flops() == shape.training_flops * 2 * shape.batch_size
 
 

@@ -7,9 +7,8 @@ import torch
 from pandas.testing import assert_frame_equal
 
 from cl_bench.engine import checkpoint as module
-from cl_bench.engine import train_stack
 from cl_bench.engine.checkpoint import Checkpoint, path_for, read_header, unfinished
-from tests.training import config
+from tests.training import config, train
 
 SHORT = {
     "benchmark": {"train_samples": 640, "tasks": 2},
@@ -42,28 +41,28 @@ def same(a, b):
 
 def stopped(path, configs, writes, steps=3):
     with pytest.raises(KeyboardInterrupt):
-        train_stack(configs, device="cpu", checkpoint=StopsAfter(path, writes, steps))
+        train(configs, checkpoint=StopsAfter(path, writes, steps))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
 def test_optimisers_resume(tmp_path, optimizer):
     rate = {"name": optimizer, "learning_rate": 0.01, "reset": False}
     configs = [config("ewc", seed, optimizer=rate, **SHORT) for seed in (0, 1)]
-    whole = train_stack(configs, device="cpu")
+    whole = train(configs)
     path = tmp_path / "c.safetensors"
     for writes in (2, 4):
         stopped(path, configs, writes)
-    for a, b in zip(whole, train_stack(configs, checkpoint=Checkpoint(path)), strict=True):
+    for a, b in zip(whole, train(configs, checkpoint=Checkpoint(path)), strict=True):
         same(a, b)
 
 
 def test_part_of_a_stack_resumes(tmp_path):
     configs = [config("flatness", seed, **SHORT) for seed in (0, 1, 2)]
-    whole = train_stack(configs, device="cpu")
+    whole = train(configs)
     path = tmp_path / "c.safetensors"
     stopped(path, configs, 9)
     seen = []
-    rest = train_stack(
+    rest = train(
         [configs[2], configs[0]],
         checkpoint=Checkpoint(path, seconds=None),
         on_progress=lambda done, total: seen.append(done),
@@ -83,8 +82,8 @@ def test_other_code_or_a_damaged_file_starts_anew(tmp_path, monkeypatch):
         assert unfinished(tmp_path) == {}
     path.write_bytes(path.read_bytes()[:100])
     assert read_header(path) is None
-    whole = train_stack(configs, device="cpu")
-    again = train_stack(configs, device="cpu", checkpoint=Checkpoint(path))
+    whole = train(configs)
+    again = train(configs, checkpoint=Checkpoint(path))
     same(whole[0], again[0])
 
 

@@ -14,9 +14,10 @@ from cl_bench import benchmarks
 from cl_bench.engine.evaluation import Evaluator
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import MLP
+from cl_bench.engine.stack import step
 from cl_bench.engine.strategy import Strategy, StrategySettings, setting
 from cl_bench.engine.tasks import Batch, Streams, TaskData
-from cl_bench.engine.training import count_steps, train_stack
+from cl_bench.engine.training import count_steps
 from cl_bench.planning import finding
 from tests.training import config, train
 
@@ -283,7 +284,7 @@ def test_task_incremental_trains_and_asks_its_own_head_alone():
     head = learner.network.parameters[-2]
     before = head.view(learner.theta).clone()
     for batch in TaskData(streams, 1).minibatches(64, 3):
-        learner.step(strategy, batch)
+        step(strategy, batch)
     moved = (head.view(learner.theta) - before).abs().sum((0, 2)) > 0
     assert moved.tolist() == bench.output_mask[1].tolist()
     found = Evaluator(streams, "test").evaluate(strategy, 1, 4, confusion=True)
@@ -352,7 +353,7 @@ def test_a_convnet_trains():
 def test_progress_reaches_the_total():
     told = []
     run = config("ewc")
-    train_stack([run], device="cpu", on_progress=lambda done, total: told.append((done, total)))
+    train([run], on_progress=lambda done, total: told.append((done, total)))
     total = 2 * (15 + 12)
     assert told[-1] == (total, total)
     assert [done for done, _ in told] == sorted(done for done, _ in told)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from cl_bench.engine.learner import cross_entropy
+from cl_bench.engine.losses import cross_entropy
 from cl_bench.engine.networks import MLP, ModuleNetwork, Network
 from cl_bench.engine.tasks import Batch
 from cl_bench.instruments.curvature import (

@@ -13,17 +13,18 @@ from scipy.optimize import brentq
 
 from cl_bench import benchmarks
 from cl_bench.conformance.trainings import Stopped, Stops
-from cl_bench.engine import train_stack
 from cl_bench.engine.checkpoint import Checkpoint
-from cl_bench.engine.learner import Learner, masked
+from cl_bench.engine.learner import Learner
+from cl_bench.engine.losses import masked
 from cl_bench.engine.networks import MLP
 from cl_bench.engine.probe import Probe
+from cl_bench.engine.stack import step
 from cl_bench.engine.tasks import Streams, TaskData
 from cl_bench.instruments.curvature import probes
 from cl_bench.instruments.loss import loss_along, mean_loss
 from cl_bench.instruments.probe import DIRECTIONS, SIGNS, LandscapeProbe
 from cl_bench.planning import finding
-from tests.training import config
+from tests.training import config, train
 
 CPU = torch.device("cpu")
 SMALL = {"benchmark": {"train_samples": 640, "tasks": 3}, "network": {"hidden": (12,)}}
@@ -35,7 +36,7 @@ MAKE = partial(LandscapeProbe, samples=150)
 
 
 def measured(configs, **given):
-    return train_stack(configs, device="cpu", make_probe=MAKE, **given)
+    return train(configs, make_probe=MAKE, **given)
 
 
 def same(a, b):
@@ -64,7 +65,7 @@ class Golden:
         task = TaskData(self.streams, index)
         self.learner.task, self.learner.step_number, self.path = index, 0, []
         for number, batch in enumerate(task.minibatches(32, steps), start=1):
-            self.learner.step(strategy, batch)
+            step(strategy, batch)
             if self.probe.due(number, steps):
                 self.probe.look()
                 self.path.append(self.learner.theta[0].double())
@@ -151,7 +152,7 @@ def test_the_loss_along_lines_is_the_loss_there(hidden):
 @pytest.mark.parametrize("strategy", ["ewc", "er", "gdumb", "joint"])
 def test_training_does_not_feel_it(strategy):
     run = config(strategy, 1, **CLASSES)
-    plain, watched = train_stack([run], device="cpu")[0], measured([run])[0]
+    plain, watched = train([run])[0], measured([run])[0]
     assert plain.weights_sha256 == watched.weights_sha256
     for table in ("accuracy", "predictions"):
         assert_frame_equal(getattr(plain, table), getattr(watched, table), check_exact=True)
@@ -172,8 +173,8 @@ def test_a_convnets_figures_do_not_depend_on_company():
     }
     make = partial(LandscapeProbe, samples=16)
     configs = [config("naive", seed, **changes) for seed in (1, 2)]
-    together = train_stack(configs, device="cpu", make_probe=make)
-    same(together[1], train_stack(configs[1:], device="cpu", make_probe=make)[0])
+    together = train(configs, make_probe=make)
+    same(together[1], train(configs[1:], make_probe=make)[0])
     assert together[0].landscape["sharpness"][0] > 0
 
 
@@ -231,7 +232,7 @@ def test_a_probe_is_given_each_tasks_own_data(strategy):
             seen.append((task.index, task.sizes))
             return {}
 
-    (record,) = train_stack([config(strategy, 0, **SMALL)], device="cpu", make_probe=Sizes)
+    (record,) = train([config(strategy, 0, **SMALL)], make_probe=Sizes)
     assert seen == [(task, [640]) for task in range(3)]
     assert record.landscape is None
 

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional
 
 from cl_bench import benchmarks
-from cl_bench.engine.learner import Learner, masked
+from cl_bench.engine.learner import Learner
+from cl_bench.engine.losses import masked
 from cl_bench.engine.networks import MLP
 from cl_bench.engine.tasks import Streams, TaskData
 from cl_bench.methods.fisher import diagonal_fisher

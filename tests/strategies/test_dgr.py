@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cl_bench import benchmarks
 from cl_bench.config import Scenario
-from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import MLP
-from cl_bench.engine.tasks import Streams, TaskData
+from cl_bench.engine.stack import assemble, step
+from cl_bench.engine.tasks import TaskData
 from cl_bench.methods.generator import Generator
 from cl_bench.planning import finding
 from tests.training import config, run_task, stack, train
@@ -25,12 +24,9 @@ def by_hand(scenario, tasks, **settings):
     wanted = {**SPLIT, "scenario": scenario}
     small = {"hidden": 11, "latent": 3, **settings}
     runs = [config("dgr", seed, settings=small, benchmark=wanted) for seed in (0, 1)]
-    benchmark = benchmarks.get(runs[0].benchmark, download=False)
-    streams = Streams(benchmark, [0, 1], torch.device("cpu"))
-    network = MLP(784, (9, 8), benchmark.n_outputs)
-    learner = Learner(network, runs, streams.outputs, torch.device("cpu"))
-    kind = finding.load("dgr")
-    strategy = kind(learner, learner.settings_of(kind, runs))
+    network = MLP(784, (9, 8), 10)
+    made = assemble(runs, finding.load("dgr"), network=network)
+    strategy, streams, learner = made.strategy, made.streams, made.learner
     with torch.no_grad():
         for index in range(tasks):
             run_task(strategy, streams, index)
@@ -125,7 +121,7 @@ def test_generated_images_come_to_look_like_the_tasks():
     strategy, task = by_hand(Scenario.CLASS, 0, hidden=64, latent=8)
     images = []
     for batch in task.minibatches(64, 120):
-        strategy.learner.step(strategy, batch)
+        step(strategy, batch)
         images.append(batch.images)
     generator = strategy.generator
     made = generator.images(torch.randn(2, 500, 8), generator.decoder)
@@ -151,7 +147,7 @@ def test_generated_images_have_the_past_tasks_share_of_the_loss(scenario, distil
 
     strategy.after_step = after_step
     with torch.no_grad():
-        learner.step(strategy, fresh)
+        step(strategy, fresh)
     (images,) = seen
     assert torch.equal(images[:, :32], fresh.images)
     made = images[:, 32:]
@@ -192,7 +188,7 @@ def test_images_come_from_the_generator_of_the_last_tasks_end():
         made = strategy.begin_step(batch).images[:, 32:]
         assert torch.equal(made, strategy.generator.images(codes, end))
         assert not torch.equal(made[0], made[1])
-        learner.step(strategy, batch)
+        step(strategy, batch)
     assert not torch.equal(strategy.generator.decoder, end)
     share, decoder = (n / learner.network.size for n in (size, end.shape[1]))
     alone = 1 + share

@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cl_bench import benchmarks
 from cl_bench.config import Scenario
-from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import MLP
-from cl_bench.engine.tasks import Streams, TaskData
+from cl_bench.engine.stack import assemble, step
+from cl_bench.engine.tasks import TaskData
 from cl_bench.methods.distillation import by_task
 from cl_bench.planning import finding
 from tests.training import config, run_task, train
@@ -24,12 +23,9 @@ def by_hand(name, scenario, tasks, **settings):
     """Return a strategy on split MNIST after so many tasks, about to step, and its next task."""
     wanted = {**SPLIT, "scenario": scenario}
     runs = [config(name, seed, settings=settings, benchmark=wanted) for seed in (0, 1)]
-    benchmark = benchmarks.get(runs[0].benchmark, download=False)
-    streams = Streams(benchmark, [0, 1], torch.device("cpu"))
-    network = MLP(784, (9, 8), benchmark.n_outputs)
-    learner = Learner(network, runs, streams.outputs, torch.device("cpu"))
-    kind = finding.load(name)
-    strategy = kind(learner, learner.settings_of(kind, runs))
+    network = MLP(784, (9, 8), 10)
+    made = assemble(runs, finding.load(name), network=network)
+    strategy, streams, learner = made.strategy, made.streams, made.learner
     with torch.no_grad():
         for index in range(tasks):
             run_task(strategy, streams, index)
@@ -55,7 +51,7 @@ def step_agrees(strategy, batch, loss_of_run):
     """Compare a training step with plain SGD on a loss of (run, leaf weights)."""
     before = strategy.theta.clone()
     with torch.no_grad():
-        strategy.learner.step(strategy, batch)
+        step(strategy, batch)
     for run in (0, 1):
         leaf = before[run].clone().requires_grad_()
         loss_of_run(run, leaf).backward()
@@ -106,7 +102,7 @@ def test_lwf_holds_the_outputs_of_the_last_tasks_end():
     strategy, task = by_hand("lwf", Scenario.DOMAIN, tasks=1)
     end = strategy.theta.clone()
     for batch in task.minibatches(32, 3):
-        strategy.learner.step(strategy, batch)
+        step(strategy, batch)
     assert torch.equal(strategy.old, end)
     assert strategy.learner.gradient_passes == pytest.approx((6 + 3 * (1 + 1 / 3)) * 32 / 64)
 
@@ -143,8 +139,8 @@ def test_icarl_chooses_exemplars_whose_mean_is_nearest_the_classs():
     strategy, task = by_hand("icarl", Scenario.CLASS, tasks=0, buffer_size=24, candidates=200)
     (batch,) = list(task.sample(200, "candidates"))
     with torch.no_grad():
-        for step in task.minibatches(32, 5):
-            strategy.learner.step(strategy, step)
+        for each in task.minibatches(32, 5):
+            step(strategy, each)
         strategy.end_task(task)
     for run in (0, 1):
         features = layers(strategy, strategy.theta[run], batch.images[run])[0]

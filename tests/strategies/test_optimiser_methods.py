@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cl_bench.engine.stack import step
 from cl_bench.engine.tasks import Batch, TaskData
 from tests.training import config, run_task, stack, train
 
@@ -59,7 +60,7 @@ def test_sam_steps_along_the_gradient_uphill_of_each_run():
     strategy, batch = started("sam")
     strategy.rho = torch.tensor([[0.02], [1.5]])
     before = strategy.theta.clone()
-    strategy.learner.step(strategy, batch)
+    step(strategy, batch)
     for run, rho in enumerate((0.02, 1.5)):
         loss = loss_on(strategy, batch, run)
         g = slope(loss, before[run])
@@ -71,7 +72,7 @@ def test_sam_steps_along_the_gradient_uphill_of_each_run():
 def test_c_flat_steps_as_in_its_algorithm():
     strategy, batch = started("c-flat", rho=0.3, smoothing=0.7)
     before = strategy.theta.clone()
-    strategy.learner.step(strategy, batch)
+    step(strategy, batch)
     for run in range(2):
         loss, theta = loss_on(strategy, batch, run), before[run]
         g0 = slope(loss, theta)
@@ -90,7 +91,7 @@ def test_c_flats_extra_term_lowers_the_length_of_the_gradient():
     for smoothing in (0.0, strength):
         strategy, batch = started("c-flat", rho=rho, smoothing=smoothing)
         before = strategy.theta.clone()
-        strategy.learner.step(strategy, batch)
+        step(strategy, batch)
         found.append((before - strategy.theta)[0] / RATE)
     leaf = before[0].clone().requires_grad_()
     loss = loss_on(strategy, batch, 0)
@@ -165,7 +166,7 @@ def test_stable_sgd_leaves_out_hidden_units_and_tests_with_all():
     strategy.adjust_gradient = lambda gradient: used.append(strategy.learner.batch)
     for _ in range(2):
         before = strategy.theta.clone()
-        strategy.learner.step(strategy, batch)
+        step(strategy, batch)
         for run, kept in enumerate((0.5, 0.8)):
             gates = torch.cat([layer[run] for layer in used[-1].gates], 1)
             assert gates.shape == (32, 8 + 7)
@@ -197,22 +198,21 @@ def mc_sgd_in_its_second_task(**settings):
     strategy.begin_task(task)
     past = strategy.theta.clone()
     for batch in task.minibatches(BATCH, 4):
-        learner.step(strategy, batch)
+        step(strategy, batch)
     return strategy, task, past
 
 
 def test_mc_sgd_lowers_the_loss_along_both_lines():
     strategy, task, past = mc_sgd_in_its_second_task(path_points=3, start=0.4)
-    learner = strategy.learner
     first, second = task.minibatches(BATCH, 2, "exploration")
-    learner.step(strategy, first)
+    step(strategy, first)
     new = strategy.theta.clone()
     strategy.visit(1)
     torch.testing.assert_close(strategy.theta, past + 0.4 * (new - past))
     before, kept = strategy.theta.clone(), strategy.replayed()
     assert (kept.tasks == 0).all()
     so_far = passes(strategy)
-    learner.step(strategy, second)
+    step(strategy, second)
     assert passes(strategy) == so_far + 6
     for run in range(2):
         on_past, on_new = loss_on(strategy, kept, run), loss_on(strategy, second, run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from cl_bench.engine.stack import step
 from cl_bench.engine.tasks import TaskData
 from cl_bench.planning import finding
 from tests.training import config, run_task, stack, train
@@ -21,7 +22,7 @@ def test_l2_init_adds_the_squared_distance_to_the_initial_weights():
     logits = strategy.learner.network.forward(leaf[None], batch.images[1:])[0]
     loss = functional.cross_entropy(logits, batch.labels[1])
     (loss + 0.3 * (leaf - initial).square().sum()).backward()
-    strategy.learner.step(strategy, batch)
+    step(strategy, batch)
     torch.testing.assert_close(strategy.theta[1], theta - 0.1 * leaf.grad, rtol=1e-4, atol=1e-6)
 
 

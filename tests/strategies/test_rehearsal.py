@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from cl_bench.config import Scenario
 from cl_bench.engine.linalg import nonnegative_minimum
+from cl_bench.engine.stack import step
 from cl_bench.engine.tasks import TaskData
 from cl_bench.methods.precision import Kronecker
 from tests.training import config, run_task, stack, train
@@ -90,17 +91,17 @@ def test_dark_replay_minimises_equation_6_or_7(name, scenario):
 
         expected = before[run] - RATE * slope(loss, before[run])
         if run == 0:
-            strategy.learner.step(strategy, batch)
+            step(strategy, batch)
         torch.testing.assert_close(strategy.theta[run], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_dark_replay_keeps_the_logits_a_sample_had_when_it_was_trained_on():
     strategy, batch = begun("der", tasks=0, buffer_size=200)
-    for step in (0, 1):
-        before = strategy.buffer.extra["logits"][:, :32].clone() if step else None
+    for later in (0, 1):
+        before = strategy.buffer.extra["logits"][:, :32].clone() if later else None
         then = strategy.theta.clone()
-        strategy.learner.step(strategy, batch)
-        kept = strategy.buffer.extra["logits"][:, 32 * step : 32 * step + 32]
+        step(strategy, batch)
+        kept = strategy.buffer.extra["logits"][:, 32 * later : 32 * later + 32]
         expected = torch.stack([forward(strategy, then[r], batch.images[r]) for r in (0, 1)])
         torch.testing.assert_close(kept, expected, rtol=1e-5, atol=1e-6)
     assert torch.equal(strategy.buffer.extra["logits"][:, :32], before), "they are not renewed"
@@ -113,12 +114,12 @@ def test_dark_replay_keeps_the_logits_a_sample_had_when_it_was_trained_on():
 def test_a_buffer_filled_at_each_task_s_end_holds_past_tasks_alone_as_many_of_each():
     strategy, batch = begun("er", tasks=2, buffer_size=60, replay_batch_size=20, fill="task")
     for _ in range(3):
-        strategy.learner.step(strategy, batch)
+        step(strategy, batch)
     counts = [(strategy.buffer.tasks == task).sum(1).tolist() for task in range(3)]
     assert counts == [[30, 30], [30, 30], [0, 0]]
     assert set(strategy.replayed().tasks.flatten().tolist()) == {0, 1}
     stream, _ = begun("er", tasks=2, buffer_size=60, replay_batch_size=20)
-    stream.learner.step(stream, batch)
+    step(stream, batch)
     assert (stream.buffer.tasks == 2).any(), "a reservoir takes samples as they come"
 
 
@@ -160,7 +161,7 @@ def test_a_gem_projects_the_gradient_off_the_memory_s_where_they_are_opposed():
 
 def test_a_gem_remembers_as_much_of_every_past_task_and_nothing_of_this_one():
     strategy, batch = begun("a-gem", tasks=2, buffer_size=80)
-    strategy.learner.step(strategy, batch)
+    step(strategy, batch)
     counts = functional.one_hot(strategy.buffer.tasks, 3).sum(1)
     assert counts.tolist() == [[40, 40, 0]] * 2
 
@@ -249,7 +250,7 @@ def test_flatness_with_replay_trains_on_both_and_pulls_as_flatness_does():
         new, old = slopes(strategy, run, batch, kept)
         expected[run] -= RATE * (new + strategy.replay_weight[run] * old)
     strategy.precision.pull(expected)
-    strategy.learner.step(strategy, batch)
+    step(strategy, batch)
     torch.testing.assert_close(strategy.theta, expected, rtol=1e-4, atol=1e-6)
     assert (strategy.buffer.tasks == 1).any()
 
@@ -263,12 +264,12 @@ def test_flatness_with_replay_measures_what_flatness_measures():
         for strategy in (both, plain):
             strategy.learner.task, strategy.learner.step_number = task, 0
             strategy.begin_task(data)
-            strategy.learner.step(strategy, next(iter(data.minibatches(32, 1))))
-        for step, batch in enumerate(data.minibatches(32, 12), start=1):
-            both.learner.step(both, batch)
+            step(strategy, next(iter(data.minibatches(32, 1))))
+        for number, batch in enumerate(data.minibatches(32, 12), start=1):
+            step(both, batch)
             plain.theta.copy_(both.theta)
-            both.visit(step)
-            plain.visit(step)
+            both.visit(number)
+            plain.visit(number)
         for strategy in (both, plain):
             strategy.end_task(data)
         assert isinstance(both.precision, Kronecker)

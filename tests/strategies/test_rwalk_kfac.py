@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from cl_bench.engine.stack import step
 from cl_bench.engine.tasks import TaskData
 from cl_bench.methods.precision import Kronecker, Several
 from tests.training import config, run_task, stack, train
@@ -48,7 +49,7 @@ def plain_rwalk_task(strategy, task, steps, fisher):
         leaf = before.clone().requires_grad_()
         logits = strategy.learner.network.forward(leaf[None], batch.images[RUN:])[0]
         functional.cross_entropy(logits, batch.labels[RUN]).backward()
-        strategy.learner.step(strategy, batch)
+        step(strategy, batch)
         gain = gain - leaf.grad * (strategy.theta[RUN] - before)
         if number % 3 == 2:
             distance = 0.5 * fisher * (strategy.theta[RUN] - start) ** 2

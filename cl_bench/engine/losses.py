@@ -1,0 +1,52 @@
+"""The training loss of a minibatch over the outputs that compete, and its gradient by the logits.
+
+Softmax less one-hot, the gradient of -log p(label), is what training, Fisher information and
+curvature all start from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional
+
+from cl_bench.engine.tasks import Batch
+
+MASKED_LOGIT = -1e4
+"""Logit of an output that does not compete: its probability is exactly 0 in float32."""
+
+Loss = Callable[[Tensor, Batch], Tensor]
+"""Maps logits [R, B, C] and their minibatch to the loss of each run, [R, 1]."""
+
+
+def masked(logits: Tensor, mask: Tensor | None) -> Tensor:
+    """Return logits [R, B, C] with the outputs outside the mask ([C] or [R, B, C]) put out."""
+    return logits if mask is None else logits.masked_fill(~mask, MASKED_LOGIT)
+
+
+def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
+    """Return the mean cross-entropy [R, 1] in nats of a minibatch, masked as its scenario says."""
+    log_p = functional.log_softmax(masked(logits, batch.mask), -1)
+    return -log_p.gather(-1, batch.labels.unsqueeze(-1)).squeeze(-1).mean(1, keepdim=True)
+
+
+def cross_entropy_cotangent(logits: Tensor, batch: Batch) -> Tensor:
+    """Return the gradient [R, B, C] of `cross_entropy` by the logits, without autograd."""
+    # Written out: torch's softmax is several times slower over so few outputs.
+    logits = masked(logits, batch.mask)
+    probability = (logits - logits.amax(-1, keepdim=True)).exp_()
+    probability /= probability.sum(-1, keepdim=True)
+    return less_one_hot_(probability, batch.labels).div_(logits.shape[1])
+
+
+def less_one_hot_(probability: Tensor, labels: Tensor) -> Tensor:
+    """Take 1 from each label's probability in place: the gradient of -log p(label) by the logits.
+
+    Args:
+        probability: softmax of the logits, [R, B, C].
+        labels: int64 [R, B].
+    """
+    target = labels.unsqueeze(-1)
+    one = probability.new_full((1, 1, 1), -1.0).expand(target.shape)
+    return probability.scatter_add_(-1, target, one)

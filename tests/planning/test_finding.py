@@ -34,7 +34,7 @@ def mine(tmp_path, monkeypatch):
 
 def test_the_suites_strategies_are_found_without_importing_torch():
     code = (
-        "import sys; from cl_bench import registry;"
+        "import sys; from cl_bench.planning import finding;"
         "found = [finding.summary(n) for n in finding.strategy_names()];"
         "assert {'naive', 'joint', 'ewc', 'flatness'} <= {s.name for s in found};"
         "assert all(s.title and s.doc for s in found), found;"

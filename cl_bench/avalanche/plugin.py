@@ -41,7 +41,7 @@ from cl_bench.engine.strategy import Strategy, all_settings
 from cl_bench.engine.tasks import Batch, Streams, TaskData
 from cl_bench.errors import UserError, unknown
 from cl_bench.planning import finding
-from cl_bench.planning.reading import settings_grid
+from cl_bench.planning.resolving import settings_grid
 
 _LOADED_AT_ONCE = 500
 

@@ -25,7 +25,7 @@ from cl_bench.engine.evaluation import Evaluator
 from cl_bench.engine.stack import assemble
 from cl_bench.engine.tasks import Streams, TaskData
 from cl_bench.planning import finding
-from cl_bench.planning.packing import runs_of
+from cl_bench.planning.resolving import runs_of
 
 CPU = torch.device("cpu")
 FIRST_TASK_STEPS = 50

@@ -109,7 +109,8 @@ def _plan(
 ) -> tuple[Plan, dict[str, list[RunConfig]]]:
     """Return what is to be trained, and each pair's runs."""
     from cl_bench import benchmarks
-    from cl_bench.planning.packing import make_plan, runs_of
+    from cl_bench.planning.packing import make_plan
+    from cl_bench.planning.resolving import runs_of
     from cl_bench.results.store import RunStore
 
     protocols = {pair.name: pair.as_protocol(seeds, quick=quick) for pair in pairs}

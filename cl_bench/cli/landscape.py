@@ -90,7 +90,8 @@ def _settings(
 ) -> dict[str, Setting]:
     """Return the settings asked for, by name."""
     from cl_bench.landscape.setting import Setting, named
-    from cl_bench.planning.reading import parse_assignment, validated
+    from cl_bench.planning.reading import parse_assignment
+    from cl_bench.planning.validation import validated
 
     found = {}
     for name in names:

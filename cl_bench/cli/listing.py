@@ -73,11 +73,11 @@ def _metrics() -> Rows:
 
 
 def _configs() -> Rows:
-    from cl_bench.planning import finding
+    from cl_bench.planning import reading
 
     found: Rows = []
-    for name in finding.config_names():
-        content = finding.load_config(name)
+    for name in reading.config_names():
+        content = reading.load_config(name)
         found.append({"name": name, **{k: content.get(k, "") for k in ("description", "source")}})
     return found
 

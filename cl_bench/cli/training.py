@@ -13,9 +13,9 @@ from cl_bench.cli.output import counted, remark
 from cl_bench.errors import UserError
 
 if TYPE_CHECKING:
+    from cl_bench.config import Protocol
     from cl_bench.execution import Work
     from cl_bench.planning.packing import Plan
-    from cl_bench.planning.reading import Protocol
 
 
 class Device(StrEnum):

@@ -19,7 +19,8 @@ from cl_bench.leaderboard.entries import Entry, SeedRun, checksum, entry_bytes, 
 from cl_bench.leaderboard.records import seed_run
 from cl_bench.metrics.statistics import MIN_SEEDS
 from cl_bench.planning import finding
-from cl_bench.planning.reading import SECTIONS, settings_grid
+from cl_bench.planning.reading import SECTIONS
+from cl_bench.planning.resolving import settings_grid
 from cl_bench.results.store import StoredRun
 
 MARGIN = 0.01

@@ -1,8 +1,7 @@
-"""Where strategies and configs are found by name, without importing one until it is used.
+"""Where strategies are found by name, without importing one until it is used.
 
 A strategy is a file in `strategies/`, an entry point of the group `cl_bench.strategies` in
-another package, a file anywhere, given by its path, or another library's (`avalanche:EWC`); a
-config is a YAML file in `configs/`.
+another package, a file anywhere, given by its path, or another library's (`avalanche:EWC`).
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_bench.config import Scenario
 from cl_bench.errors import UserError, unknown
+from cl_bench.planning import declared
 
 if TYPE_CHECKING:
     from cl_bench.engine.strategy import Strategy
@@ -35,32 +34,11 @@ The module also says by `code_hash()` which version of the library they are of.
 _added: dict[str, Path] = {}
 
 
-@dataclass(frozen=True)
-class StrategySummary:
-    """What a strategy's file says of itself, read without importing it."""
-
-    name: str
-    title: str
-    """Its name as the field writes it."""
-    source: str
-    """Authors, year, venue or arXiv number."""
-    scenarios: tuple[Scenario, ...]
-    doc: str
-    """The first line of its file."""
-    path: Path | None
-    """Its file; None where it cannot be told without importing."""
-    all_data: bool = False
-    """Whether it is given the data of all tasks so far: a bound on what can be reached."""
-
-
 def folder(kind: str) -> Path:
     """Return the folder of the suite's own `strategies` or `configs`, installed or checked out."""
     package = Path(__file__).resolve().parent.parent
     inside = package / kind
     return inside if inside.is_dir() else package.parent / kind
-
-
-# --- strategies -----------------------------------------------------------------------------
 
 
 def strategy_names() -> list[str]:
@@ -163,37 +141,23 @@ def code_hash(name: str) -> str | None:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
 
 
-def summary(name: str) -> StrategySummary:
+def summary(name: str) -> declared.StrategySummary:
     """Return what a strategy says of itself, read from its source without importing it."""
     name = resolve(name)
     if _foreign(name):
         prefix, _, inner = name.partition(":")
         node = _provided(prefix)[inner]
         doc = (ast.get_docstring(node) or "").partition("\n")[0]
-        return _summary(name, _fields_of(node), doc, _provider_file(prefix))
+        return declared.summary(name, declared.fields_of(node), doc, _provider_file(prefix))
     path = _added.get(name) or _own_files().get(name) or _source_of(_entry_points()[name])
     if path is None:
-        return StrategySummary(name, name, "", tuple(Scenario), "", None)
+        return declared.StrategySummary(name, name, "", tuple(Scenario), "", None)
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as error:
-        return StrategySummary(name, name, "", (), f"does not parse: {error.msg}", path)
+        return declared.StrategySummary(name, name, "", (), f"does not parse: {error.msg}", path)
     doc = (ast.get_docstring(tree) or "").partition("\n")[0]
-    return _summary(name, _class_fields(tree), doc, path)
-
-
-def _summary(name: str, fields: dict[str, ast.expr], doc: str, path: Path) -> StrategySummary:
-    title, source = (_text(fields.get(key)) for key in ("title", "source"))
-    all_data = fields.get("all_data")
-    return StrategySummary(
-        name,
-        title or name,
-        source,
-        _scenarios(fields),
-        doc,
-        path,
-        all_data=isinstance(all_data, ast.Constant) and all_data.value is True,
-    )
+    return declared.summary(name, declared.class_fields(tree), doc, path)
 
 
 def _foreign(name: str) -> bool:
@@ -210,7 +174,7 @@ def _provided(prefix: str) -> dict[str, ast.ClassDef]:
     """Return the classes of a provider's module that have a title, read without importing it."""
     tree = ast.parse(_provider_file(prefix).read_text(encoding="utf-8"))
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    return {node.name: node for node in classes if "title" in _fields_of(node)}
+    return {node.name: node for node in classes if "title" in declared.fields_of(node)}
 
 
 def _name_of(path: Path) -> str:
@@ -302,76 +266,3 @@ def _source_of(point: EntryPoint) -> Path | None:
             if path.is_file():
                 return path
     return None
-
-
-def _class_fields(tree: ast.Module) -> dict[str, ast.expr]:
-    """Return the class-level assignments of the strategy's class: the one that has a title."""
-    best: dict[str, ast.expr] = {}
-    for node in tree.body:
-        if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
-            continue
-        fields = _fields_of(node)
-        if not best or ("title" in fields and "title" not in best):
-            best = fields
-    return best
-
-
-def _fields_of(node: ast.ClassDef) -> dict[str, ast.expr]:
-    fields: dict[str, ast.expr] = {}
-    for item in node.body:
-        if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name):
-            fields[item.targets[0].id] = item.value
-        elif isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.value:
-            fields[item.target.id] = item.value
-    return fields
-
-
-def _text(node: ast.expr | None) -> str:
-    if node is None:
-        return ""
-    try:
-        return str(ast.literal_eval(node))
-    except ValueError:
-        return ""
-
-
-def _scenarios(fields: dict[str, ast.expr]) -> tuple[Scenario, ...]:
-    if "scenarios" not in fields:
-        return tuple(Scenario)
-    text = ast.unparse(fields["scenarios"])
-    named = tuple(s for s in Scenario if f"Scenario.{s.name}" in text or repr(s.value) in text)
-    return named or tuple(Scenario)
-
-
-# --- configs --------------------------------------------------------------------------------
-
-
-def config_names() -> list[str]:
-    """Return the name of every protocol in `configs/`, in alphabetical order."""
-    return sorted(path.stem for path in folder("configs").glob("*.yaml"))
-
-
-def load_config(name_or_path: str) -> dict[str, Any]:
-    """Return the content of a protocol, by its name in `configs/` or by the path of a YAML file.
-
-    Raises:
-        UserError: unknown name, no such file, or not a YAML mapping.
-    """
-    import yaml
-
-    if name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path:
-        path = Path(name_or_path).expanduser()
-        if not path.is_file():
-            raise UserError(f"there is no config file {name_or_path}")
-    elif name_or_path in config_names():
-        path = folder("configs") / f"{name_or_path}.yaml"
-    else:
-        raise unknown("config", name_or_path, config_names())
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is not valid YAML: {reason}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no settings; a config is a YAML mapping")
-    return content

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar, get_args, get_origin
+from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel
 
 from cl_bench.config import Protocol
 from cl_bench.errors import UserError, unknown
 from cl_bench.planning import finding
-
-Model = TypeVar("Model", bound=BaseModel)
+from cl_bench.planning.validation import validated
 
 SECTIONS = ("benchmark", "network", "optimizer", "training", "evaluation")
-_BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 def read(
@@ -43,7 +41,7 @@ def read(
     Raises:
         UserError: anything unknown, malformed or out of range.
     """
-    content = finding.load_config(config) if config else {}
+    content = load_config(config) if config else {}
     where = f"config {config}: " if config else ""
     _check_keys(content, where)
     content = {
@@ -81,37 +79,6 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     except yaml.YAMLError:
         raise UserError(f"--set {text}: the value is not valid YAML") from None
     return key, _numeric(parsed)
-
-
-def validated(model: type[Model], values: Any, where: str = "", prefix: str = "") -> Model:
-    """Return the model filled with values, or raise a `UserError` of one line.
-
-    Args:
-        model: the pydantic model to fill.
-        values: what was given.
-        where: put before the message ("config x.yaml: ").
-        prefix: put before each key ("ewc.").
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise _explained(error, model, where, prefix) from None
-
-
-def settings_grid(name: str, given: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the resolved settings of a strategy, one dictionary a point of the grid.
-
-    Raises:
-        UserError: an unknown setting, or a value of the wrong type or out of range.
-    """
-    model = finding.load(name).Settings
-    axes = [value if isinstance(value, list) else [value] for value in given.values()]
-    return [
-        validated(model, dict(zip(given, point, strict=True)), prefix=f"{name}.").model_dump(
-            mode="json"
-        )
-        for point in itertools.product(*axes)
-    ]
 
 
 def _numeric(value: Any) -> Any:
@@ -205,61 +172,32 @@ def _points(content: dict[str, Any]) -> list[dict[str, Any]]:
     return points
 
 
-def _explained(
-    error: ValidationError, model: type[BaseModel], where: str, prefix: str
-) -> UserError:
-    """Turn pydantic's report into one line about its first problem."""
-    problem = error.errors()[0]
-    owner: type[BaseModel] = model
-    field: FieldInfo | None = None
-    path: list[str] = []
-    annotation: Any = model
-    for part in map(str, problem["loc"]):
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            owner, field = annotation, annotation.model_fields.get(part)
-            annotation = field.annotation if field else None
-        elif get_origin(annotation) is dict:
-            annotation = get_args(annotation)[1]
-        else:  # an item of a tuple, or a branch of a union
-            break
-        path.append(part)
-    if problem["type"] == "extra_forbidden":
-        start = prefix + "".join(f"{part}." for part in path[:-1])
-        known = [start + name for name in owner.model_fields]
-        return UserError(f"{where}{unknown('key', start + path[-1], known)}")
-    message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    if problem["type"] == "value_error" or field is None:
-        return UserError(f"{where}{message}")
-    allowed = _allowed(field)
-    if allowed:
-        message = f"must be {allowed}"
-    return UserError(f"{where}{prefix}{'.'.join(path)} = {problem['input']!r}: {message}")
+def config_names() -> list[str]:
+    """Return the name of every protocol in `configs/`, in alphabetical order."""
+    return sorted(path.stem for path in finding.folder("configs").glob("*.yaml"))
 
 
-def _allowed(field: FieldInfo) -> str:
-    """Return the allowed range of a numeric field as text, or nothing."""
-    bounds: dict[str, Any] = {}
+def load_config(name_or_path: str) -> dict[str, Any]:
+    """Return the content of a protocol, by its name in `configs/` or by the path of a YAML file.
 
-    def collect(marks: Iterable[Any]) -> None:
-        for mark in marks:
-            for name in _BOUNDS:
-                if getattr(mark, name, None) is not None:
-                    bounds[name] = getattr(mark, name)
+    Raises:
+        UserError: unknown name, no such file, or not a YAML mapping.
+    """
+    import yaml
 
-    def walk(annotation: Any) -> None:
-        collect(getattr(annotation, "__metadata__", ()))
-        for inner in get_args(annotation):
-            if isinstance(inner, FieldInfo):
-                collect(inner.metadata)
-            walk(inner)
-        for mark in getattr(annotation, "__metadata__", ()):
-            if isinstance(mark, FieldInfo):
-                collect(mark.metadata)
-
-    collect(field.metadata)
-    walk(field.annotation)
-    if not bounds:
-        return ""
-    return "a number " + " and ".join(
-        f"{sign} {bounds[name]:g}" for name, sign in _BOUNDS.items() if name in bounds
-    )
+    if name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path:
+        path = Path(name_or_path).expanduser()
+        if not path.is_file():
+            raise UserError(f"there is no config file {name_or_path}")
+    elif name_or_path in config_names():
+        path = finding.folder("configs") / f"{name_or_path}.yaml"
+    else:
+        raise unknown("config", name_or_path, config_names())
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is not valid YAML: {reason}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no settings; a config is a YAML mapping")
+    return content

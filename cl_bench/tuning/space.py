@@ -9,7 +9,7 @@ from typing import Any
 from cl_bench.config import Number, OptimizerConfig, Section
 from cl_bench.errors import UserError, unknown
 from cl_bench.planning import finding
-from cl_bench.planning.reading import validated
+from cl_bench.planning.validation import validated
 
 LEARNING_RATE = "optimizer.learning_rate"
 DIGITS = 4

@@ -17,7 +17,8 @@ from cl_bench.benchmarks import Benchmark
 from cl_bench.config import FIRST_TUNING_SEED, Protocol, RunConfig
 from cl_bench.errors import UserError
 from cl_bench.metrics import Evaluations, evaluations, lookup
-from cl_bench.planning.packing import GetBenchmark, runs_of
+from cl_bench.planning.packing import GetBenchmark
+from cl_bench.planning.resolving import runs_of
 from cl_bench.results.provenance import collect
 from cl_bench.results.store import RunStore
 from cl_bench.tuning import search

@@ -100,7 +100,7 @@ def test_unknown_names_get_the_nearest():
     with pytest.raises(UserError, match="no strategy file"):
         finding.resolve("./not_there.py")
     with pytest.raises(UserError, match="did you mean permuted-mnist-5"):
-        finding.load_config("permuted-mnist-6")
+        reading.load_config("permuted-mnist-6")
 
 
 def test_the_default_config_is_the_default_protocol():
@@ -118,7 +118,7 @@ def test_what_is_called_the_default_protocol_differs_in_its_benchmark_alone(name
     assert named.model_dump(exclude=left_out) == Protocol().model_dump(exclude=left_out)
 
 
-@pytest.mark.parametrize("name", finding.config_names())
+@pytest.mark.parametrize("name", reading.config_names())
 def test_every_config_is_valid_and_says_where_it_comes_from(name):
     (read,) = reading.read(name)
     assert read.description

@@ -18,7 +18,7 @@ from cl_bench.engine.tasks import TaskData
 from cl_bench.methods.consolidation import Consolidation
 from cl_bench.methods.precision import Diagonal, LowRank
 from cl_bench.planning import finding
-from cl_bench.planning.reading import settings_grid
+from cl_bench.planning.resolving import settings_grid
 from tests.training import config, run_task, stack, train
 
 QUADRATIC = [

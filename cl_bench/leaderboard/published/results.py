@@ -23,7 +23,7 @@ from cl_bench.leaderboard.records import entry_of
 from cl_bench.leaderboard.standings import figures
 from cl_bench.leaderboard.streams import check_streams
 from cl_bench.planning import finding
-from cl_bench.planning.reading import settings_grid
+from cl_bench.planning.resolving import settings_grid
 from cl_bench.results.files import replace
 from cl_bench.results.store import RunStore
 

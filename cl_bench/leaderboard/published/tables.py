@@ -14,7 +14,7 @@ from pydantic import Field
 
 from cl_bench.config import Protocol, Section
 from cl_bench.errors import UserError, unknown
-from cl_bench.planning import finding, reading
+from cl_bench.planning import finding, reading, resolving, validation
 
 TOLERANCE = 1.0
 """By how much, in percentage points, a mean may differ where no spread was published."""
@@ -114,8 +114,8 @@ def read(name_or_path: str) -> tuple[str, PublishedTable]:
         path = str(finding.folder("configs") / "published" / f"{name}.yaml")
     else:
         raise unknown("published table", name, names())
-    content = finding.load_config(path)
-    return name, reading.validated(PublishedTable, content, f"published table {name}: ")
+    content = reading.load_config(path)
+    return name, validation.validated(PublishedTable, content, f"published table {name}: ")
 
 
 def is_path(name_or_path: str) -> bool:
@@ -153,7 +153,7 @@ def _cell(
             options={**changes, "seeds": published.seeds or table.seeds},
         )
         for point in points:
-            reading.settings_grid(of_method.strategy, _settings(point))
+            resolving.settings_grid(of_method.strategy, _settings(point))
     except UserError as error:
         raise UserError(f"published table {name}, {row}/{method}: {error}") from None
     if len(points) > 1 or any(isinstance(v, list) for v in _settings(points[0]).values()):

@@ -1,7 +1,7 @@
 """Studies of the landscape for people: short tables, and figures as one page and as PNG.
 
 Everything is drawn from the records alone. The page needs no network: Plotly is in it. PNG files
-need a Chrome or Chromium on the machine; without one the page is all there is.
+need the extra `figures` and a Chrome or Chromium; without them the page is all there is.
 """
 
 from __future__ import annotations
@@ -163,8 +163,10 @@ def _page(found: Found, drawn: Mapping[str, Any]) -> str:
 
 def _write_png(figures_by_path: Mapping[Path, Any]) -> str:
     """Write PNG files; return what the user can do where that cannot be done here."""
-    import kaleido
-
+    try:
+        import kaleido
+    except ImportError:
+        return "no PNG files: they need `pip install 'cl_bench[figures]'` and Chrome or Chromium"
     try:
         kaleido.write_fig_from_object_sync(
             [

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import resource
 import subprocess
 import sys
 
@@ -37,17 +36,14 @@ def stored(tmp_path):
     return tmp_path
 
 
-def test_help_and_lists_answer_at_once_without_the_heavy_libraries():
+def test_help_and_lists_need_none_of_the_heavy_libraries():
     heavy = "{'torch', 'pandas', 'matplotlib', 'avalanche', 'wandb', 'scipy', 'torchvision'}"
     for words in (["--help"], ["run", "--help"], ["frontier", "--help"], ["list"]):
         code = (
             f"import sys; from cl_bench.cli import main; main({words!r});"
             f"found = {heavy} & set(sys.modules); assert not found, found"
         )
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert after.ru_utime - before.ru_utime < 1  # .1 to .4 s on an idle machine
 
 
 @pytest.mark.parametrize("kind", ["strategies", "benchmarks", "metrics", "configs"])

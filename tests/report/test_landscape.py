@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -83,3 +84,11 @@ def test_a_folder_that_cannot_be_written_is_said_so(found, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write figures"):
         report.draw(found, tmp_path / "file")
+
+
+def test_without_the_extra_the_page_is_drawn_and_the_extra_named(found, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kaleido", None)  # as where it is not installed
+    page, pictures, problem = report.draw(found, tmp_path)
+    assert page.stat().st_size > 1000
+    assert pictures == []
+    assert "cl_bench[figures]" in problem

@@ -36,5 +36,7 @@ class Cumulative(Exploration):
         )
 
     @classmethod
-    def task_steps(cls, settings: dict[str, Any], ordinary: int, batch_size: int) -> int:
+    def task_steps(
+        cls, settings: dict[str, Any], ordinary: int, batch_size: int, images: int
+    ) -> int:
         return int(settings["iterations"]) or ordinary

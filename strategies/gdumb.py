@@ -33,11 +33,14 @@ class GDumb(Replay):
     class Settings(ReplaySettings):
         """The buffer's settings and the length of training."""
 
-        passes: int = setting(128, "passes over the buffer at each task", low=1)
+        passes: int = setting(128, "passes over what the buffer holds at each task", low=1)
 
     @classmethod
-    def task_steps(cls, settings: dict[str, Any], ordinary: int, batch_size: int) -> int:
-        return math.ceil(settings["passes"] * settings["buffer_size"] / batch_size)
+    def task_steps(
+        cls, settings: dict[str, Any], ordinary: int, batch_size: int, images: int
+    ) -> int:
+        kept = min(settings["buffer_size"], images)
+        return math.ceil(settings["passes"] * kept / (settings["replay_batch_size"] or batch_size))
 
     def begin_task(self, task: TaskData) -> None:
         stream = task.sample(task.epoch_samples, "memory", size=5000)

@@ -58,10 +58,20 @@ class ICaRL(Strategy):
         """The S outputs that have exemplars, in the order they came."""
         self.exemplars: Tensor | None = None
         """uint8 [R, S, m, F], each class's in the order they were chosen."""
+        self.held = torch.zeros(learner.runs, 0, dtype=torch.bool, device=learner.device)
+        """bool [R, S], whether a run has exemplars of a class: had its data any image of it."""
         self.means: Tensor | None = None
         """Mean features [R, S, H] to predict by; None while a task is trained."""
         self.old: Tensor | None = None
         """The weights at the end of the task before, [R, D]."""
+
+    @classmethod
+    def check(cls, settings: dict[str, Any], steps: int, outputs: int) -> None:
+        if settings["buffer_size"] < outputs:
+            raise ValueError(
+                f"buffer_size={settings['buffer_size']}: too few for an exemplar of each of "
+                f"{outputs} classes; give at least {outputs}"
+            )
 
     def begin_task(self, task: TaskData) -> None:
         self.means = None
@@ -71,8 +81,13 @@ class ICaRL(Strategy):
             return batch
         learner, exemplars = self.learner, self.exemplars.flatten(1, 2)
         count = min(self.replay_batch_size or learner.batch_size, exemplars.shape[1])
-        index = learner.uniform("replay", exemplars.shape[1]).topk(count, 1).indices
-        labels = self._seen()[index // self.exemplars.shape[2]]
+        places = self.exemplars.shape[2]
+        held = self.held.repeat_interleave(places, 1)
+        drawn = learner.uniform("replay", exemplars.shape[1]).masked_fill(~held, -1)
+        # A run that holds fewer than are drawn has some of its own twice.
+        turn = torch.arange(count, device=held.device) % held.sum(1, keepdim=True)
+        index = drawn.topk(count, 1).indices.gather(1, turn)
+        labels = self._seen()[index // places]
         mask = learner.outputs_of(learner.outputs.of_task.long().argmax(0)[labels])
         return batch.joined(Batch(_floats(_at(exemplars, index)), labels, mask))
 
@@ -94,8 +109,9 @@ class ICaRL(Strategy):
         outputs = self.learner.outputs.of_task[task.index].nonzero().flatten().tolist()
         new = [output for output in outputs if output not in self.classes]
         self.classes += new
-        places = max(1, self.buffer_size // len(self.classes))
-        chosen = self._choose(task, new, places)
+        places = self.buffer_size // len(self.classes)
+        chosen, held = self._choose(task, new, places)
+        self.held = torch.cat([self.held, held], 1)
         if self.exemplars is not None:
             chosen = torch.cat([self.exemplars[:, :, :places], chosen], 1)
         self.exemplars = chosen
@@ -109,13 +125,17 @@ class ICaRL(Strategy):
         features = self._features(images)
         # Both have length 1: the squared distance is 2 less twice their product.
         near = 2 * torch.bmm(features, self.means.transpose(1, 2)) - 2
+        near = near.masked_fill(~self.held.unsqueeze(1), FARTHEST)
         logits = images.new_full((*images.shape[:2], self.learner.network.n_outputs), FARTHEST)
         return logits.index_copy_(-1, self._seen(), near)
 
-    def _choose(self, task: TaskData, outputs: list[int], places: int) -> Tensor:
-        """Return so many exemplars of each of these c outputs, uint8 [R, c, places, F].
+    def _choose(self, task: TaskData, outputs: list[int], places: int) -> tuple[Tensor, Tensor]:
+        """Return so many exemplars of each of these c outputs, and which have any.
 
         A class with fewer candidates than places has some of them more than once.
+
+        Returns:
+            uint8 [R, c, places, F], black where a run has no candidate, and bool [R, c].
         """
         batches = list(task.sample(self.candidates, "candidates"))
         features = torch.cat([self._features(batch.images) for batch in batches], 1)
@@ -136,7 +156,9 @@ class ICaRL(Strategy):
             chosen.append(best)
         index = torch.stack(chosen, 2).flatten(1)
         images = _at(torch.cat([batch.images for batch in batches], 1), index)
-        return images.div_(PIXEL_SCALE).round_().to(torch.uint8).unflatten(1, (-1, places))
+        images = images.div_(PIXEL_SCALE).round_().to(torch.uint8).unflatten(1, (-1, places))
+        held = of_class.any(-1)
+        return images.mul_(held[:, :, None, None]), held
 
     def _features(self, images: Tensor) -> Tensor:
         """Return the features [R, B, H] of images [R, B, F], of length 1."""

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from cl_bench.engine.strategy import setting
-from cl_bench.engine.tasks import TaskData
+from cl_bench.engine.tasks import Batch, TaskData
 from cl_bench.methods.consolidation import Consolidation, ConsolidationSettings
+from cl_bench.methods.fisher import minibatch_gradients
 from cl_bench.methods.precision import Diagonal
 
 
@@ -61,19 +62,17 @@ class MAS(Consolidation):
         return omega.div_(seen)
 
     def _of_batches(self, task: TaskData) -> Tensor:
-        learner = self.learner
-        omega, gradient, seen = torch.zeros_like(self.theta), torch.empty_like(self.theta), 0
-        for batch in task.sample(self.samples, "sensitivity", learner.batch_size):
-            mask = batch.mask
-
-            def cotangent(outputs: Tensor, mask: Tensor | None = mask) -> Tensor:
-                """Return the gradient of the mean square of the outputs that compete."""
-                if mask is None:
-                    return 2 * outputs / outputs[0].numel()
-                return 2 * outputs * mask / mask.expand_as(outputs).sum((1, 2), keepdim=True)
-
-            learner.network.backward(self.theta, batch.images, cotangent, gradient)
+        omega, seen = torch.zeros_like(self.theta), 0
+        for gradient in minibatch_gradients(
+            self.learner, task, self.samples, "sensitivity", _mean_square_slope
+        ):
             omega += gradient.abs()
             seen += 1
-        learner.count_passes(seen)
         return omega.div_(seen)
+
+
+def _mean_square_slope(logits: Tensor, batch: Batch) -> Tensor:
+    """Return the gradient of the mean square of the outputs that compete, [R, B, C]."""
+    if batch.mask is None:
+        return 2 * logits / logits[0].numel()
+    return 2 * logits * batch.mask / batch.mask.expand_as(logits).sum((1, 2), keepdim=True)

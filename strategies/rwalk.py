@@ -6,6 +6,8 @@ the shorter the way was in the Fisher's metric.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -50,6 +52,15 @@ class RWalk(Consolidation):
 
     fisher: Tensor | None = None
     score: Tensor | None = None
+
+    @classmethod
+    def check(cls, settings: dict[str, Any], steps: int, outputs: int) -> None:
+        super().check(settings, steps, outputs)
+        if settings["interval"] > steps:
+            raise ValueError(
+                f"interval={settings['interval']}: a task takes only {steps} steps, so that no "
+                f"score would ever be taken; give at most {steps}"
+            )
 
     def begin_task(self, task: TaskData) -> None:
         super().begin_task(task)

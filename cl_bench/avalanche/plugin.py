@@ -97,6 +97,7 @@ class StrategyPlugin(SupervisedPlugin):
         self.own: Strategy
         """The strategy; made as the first task begins."""
         self._model: nn.Module | None = None
+        self._images = 0
         self._exploring = 0
         self._gates: tuple[Tensor, ...] | None = None
         self._compete: Tensor | None = None
@@ -133,6 +134,7 @@ class StrategyPlugin(SupervisedPlugin):
         self._share(strategy)
         learner, tasks = self.learner, self._tasks
         seen = self._pixels.encode(images)
+        self._images += len(seen)
         self._check_bytes(seen)
         outputs = range(tasks.n_outputs)
         if labels.min() < 0 or labels.max() >= tasks.n_outputs:
@@ -200,10 +202,11 @@ class StrategyPlugin(SupervisedPlugin):
         """Ask how many steps the strategy takes where the user's loop takes so many."""
         batch_size = self.learner.batch_size
         ordinary = strategy.train_epochs * len(strategy.dataloader)
-        self._steps = self.kind.task_steps(self.settings, ordinary, batch_size)
+        self._steps = self.kind.task_steps(self.settings, ordinary, batch_size, self._images)
         self._as_planned = self._steps == ordinary
         try:
-            self.kind.check(self.settings, self._steps + self.kind.extra_steps(self.settings))
+            steps = self._steps + self.kind.extra_steps(self.settings)
+            self.kind.check(self.settings, steps, self._tasks.n_outputs)
         except ValueError as error:
             raise UserError(f"{self.name}.{error}") from None
 

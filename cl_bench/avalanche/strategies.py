@@ -267,8 +267,10 @@ class GDumb(ForeignStrategy):
         train_epochs: int = setting(30, "passes over the memory for each task", low=1)
 
     @classmethod
-    def task_steps(cls, settings: dict[str, Any], ordinary: int, batch_size: int) -> int:
-        return int(settings["train_epochs"]) * -(-int(settings["mem_size"]) // batch_size)
+    def task_steps(
+        cls, settings: dict[str, Any], ordinary: int, batch_size: int, images: int
+    ) -> int:
+        return int(settings["train_epochs"]) * -(-min(settings["mem_size"], images) // batch_size)
 
 
 class DER(ForeignStrategy):

@@ -192,7 +192,7 @@ class Trainings:
         enough = (8, 32, 128, 512)
         for iterations in enough:
             try:
-                self.kind.check(self.settings, iterations + self.extra)
+                self.kind.check(self.settings, iterations + self.extra, 0)
             except ValueError:
                 continue
             return iterations

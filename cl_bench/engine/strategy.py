@@ -91,13 +91,22 @@ class Strategy:
         return 0
 
     @classmethod
-    def task_steps(cls, settings: dict[str, Any], ordinary: int, batch_size: int) -> int:
-        """Return the training steps taken on a task, where all others take so many."""
+    def task_steps(
+        cls, settings: dict[str, Any], ordinary: int, batch_size: int, images: int
+    ) -> int:
+        """Return the training steps taken on a task.
+
+        Args:
+            settings: of the strategy.
+            ordinary: the steps that others take.
+            batch_size: images of their minibatches.
+            images: training images of the tasks up to and with this one.
+        """
         return ordinary
 
     @classmethod
-    def check(cls, settings: dict[str, Any], steps: int) -> None:
-        """Raise a ValueError where settings cannot work with so few steps a task."""
+    def check(cls, settings: dict[str, Any], steps: int, outputs: int) -> None:
+        """Raise a ValueError where settings cannot work with so few steps a task, or outputs."""
 
     @property
     def theta(self) -> Tensor:

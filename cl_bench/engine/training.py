@@ -62,7 +62,8 @@ def task_steps(config: RunConfig, benchmark: Benchmark, strategy: type[Strategy]
         images = sum(benchmark.epoch_size(member) for member in members)
         ordinary = max(1, int((training.epochs or 1) * images / training.batch_size))
     settings = all_settings(strategy, config.strategy.settings)
-    return strategy.task_steps(settings, ordinary, training.batch_size)
+    so_far = sum(benchmark.epoch_size(member) for member in range(task + 1))
+    return strategy.task_steps(settings, ordinary, training.batch_size, so_far)
 
 
 def _extra_steps(config: RunConfig, strategy: type[Strategy]) -> int:

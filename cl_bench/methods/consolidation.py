@@ -80,7 +80,7 @@ class Consolidation(Exploration, ABC):
         self._steps = 0
 
     @classmethod
-    def check(cls, settings: dict[str, Any], steps: int) -> None:
+    def check(cls, settings: dict[str, Any], steps: int, outputs: int) -> None:
         if settings["form"] == "implicit" and settings["every"] > steps:
             raise ValueError(
                 f"every={settings['every']}: a task takes only {steps} steps, so that the penalty "

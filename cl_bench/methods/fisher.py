@@ -6,7 +6,9 @@ results and is seldom stated (van de Ven 2025, arXiv 2502.11756); here it is alw
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from functools import partial
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +19,12 @@ from cl_bench.engine.losses import less_one_hot_, masked
 from cl_bench.engine.tasks import Batch, TaskData
 
 Estimator = Literal["exact", "sampled", "empirical", "true-part", "predicted", "batch-mean"]
+
+
+class Signal(Protocol):
+    """What is pulled back through the network, by the logits and their minibatch."""
+
+    def __call__(self, logits: Tensor, batch: Batch) -> Tensor: ...
 
 
 def diagonal_fisher(learner: Learner, task: TaskData, estimator: Estimator, samples: int) -> Tensor:
@@ -31,23 +39,15 @@ def diagonal_fisher(learner: Learner, task: TaskData, estimator: Estimator, samp
             likely output; "batch-mean" squares
             the gradient of each minibatch's mean loss (of the training batch size), which is what
             much published code does and makes the result depend on the batch size.
-        samples: training images to average over (all, where there are fewer).
+        samples: training images to average over (all, where there are fewer); "batch-mean" takes
+            as many whole minibatches as they hold, one at least.
     """
     total = torch.zeros_like(learner.theta)
     seen = 0
     if estimator == "batch-mean":
-        gradient = torch.empty_like(learner.theta)
-        for batch in task.sample(samples, "fisher", learner.batch_size):
-            labels, mask = batch.labels, batch.mask
-            learner.network.backward(
-                learner.theta,
-                batch.images,
-                lambda logits, y=labels, m=mask: scores(logits, m, y) / y.shape[1],  # type: ignore[misc]
-                gradient,
-            )
+        for gradient in minibatch_gradients(learner, task, samples, "fisher", _mean_score):
             total.addcmul_(gradient, gradient)
             seen += 1
-        learner.count_passes(seen)
         return total.div_(seen)
     for number, batch in enumerate(task.sample(samples, "fisher")):
         cotangents = fisher_cotangents(learner, batch, estimator, number)
@@ -55,6 +55,38 @@ def diagonal_fisher(learner: Learner, task: TaskData, estimator: Estimator, samp
         seen += batch.labels.shape[1]
         learner.count_passes(cotangents.shape[1] * cotangents.shape[2] / learner.batch_size)
     return total.div_(seen)
+
+
+def minibatch_gradients(
+    learner: Learner, task: TaskData, samples: int, purpose: str, signal: Signal
+) -> Iterator[Tensor]:
+    """Yield the gradient [R, D] of each of some minibatches, every one of the training's size.
+
+    What is made of them nonlinearly depends on that size.
+
+    Args:
+        learner: the stack, at the weights where the gradients are wanted.
+        task: whose training images are used.
+        samples: as many whole minibatches are taken as this many images hold, one at least.
+        purpose: of the draw.
+        signal: maps logits [R, B, C] and their minibatch to what is pulled back, [R, B, C].
+
+    Yields:
+        [R, D]; the next one takes its place in memory.
+    """
+    size = min(learner.batch_size, task.epoch_samples)
+    steps = max(1, min(samples, task.epoch_samples) // size)
+    gradient = torch.empty_like(learner.theta)
+    for batch in task.minibatches(size, steps, "sample", purpose):
+        rule = partial(signal, batch=batch)
+        learner.network.backward(learner.theta, batch.images, rule, gradient)
+        learner.count_passes(size / learner.batch_size)
+        yield gradient
+
+
+def _mean_score(logits: Tensor, batch: Batch) -> Tensor:
+    """Return the gradient of the minibatch's mean cross-entropy by the logits."""
+    return scores(logits, batch.mask, batch.labels) / batch.labels.shape[1]
 
 
 def fisher_cotangents(learner: Learner, batch: Batch, estimator: str, number: int) -> Tensor:

@@ -43,6 +43,10 @@ class Precision(Kept, ABC):
     def gradient(self, theta: Tensor) -> Tensor:
         """Return the gradient of q at theta, [R, D]."""
 
+    @abstractmethod
+    def to_matrix(self) -> Tensor:
+        """Return P, [R, D, D]: for small networks, to look at it and to test."""
+
 
 class Diagonal(Precision):
     """Every weight is held by itself.
@@ -66,6 +70,9 @@ class Diagonal(Precision):
 
     def gradient(self, theta: Tensor) -> Tensor:
         return self.omega * (theta - self.anchor)
+
+    def to_matrix(self) -> Tensor:
+        return torch.diag_embed(self.omega)
 
     def plus(self, other: Diagonal) -> Diagonal:
         """Return the sum of two penalties, each about its own anchor, up to a constant.
@@ -132,6 +139,10 @@ class LowRank(Precision):
         total = torch.bmm(gap.unsqueeze(1), self.directions).squeeze(1)
         return total if self.diagonal is None else total + self.diagonal.gradient(theta)
 
+    def to_matrix(self) -> Tensor:
+        total = torch.bmm((self.scale.unsqueeze(2) * self.directions).mT, self.directions)
+        return total if self.diagonal is None else total + self.diagonal.to_matrix()
+
     def plus(self, other: LowRank, rank: int | None = None) -> LowRank:
         """Return the sum of two penalties, each about its own anchor.
 
@@ -139,9 +150,9 @@ class LowRank(Precision):
             other: the penalty to add.
             rank: keep this many of the strongest combined directions; None keeps them all.
         """
-        diagonal = self.diagonal
-        if diagonal is not None and other.diagonal is not None:
-            diagonal = diagonal.plus(other.diagonal)
+        diagonal = self.diagonal or other.diagonal
+        if self.diagonal is not None and other.diagonal is not None:
+            diagonal = self.diagonal.plus(other.diagonal)
         joined = LowRank(
             torch.cat([self.directions, other.directions], 1),
             torch.cat([self.scale, other.scale], 1),
@@ -219,6 +230,20 @@ class Kronecker(Precision):
             self.layers.subtract(negative, layer, self._through(gap, layer, scale))
         return negative.neg_()
 
+    def to_matrix(self) -> Tensor:
+        runs, size = self.anchor.shape
+        total = self.anchor.new_zeros(runs, size, size)
+        for layer, (left, right, scale) in enumerate(
+            zip(self.left, self.right, self.scale, strict=True)
+        ):
+            # u_i v_j^T of each coordinate, as a row of weights.
+            blocks = torch.einsum("rai,rbj->rijab", left, right).flatten(0, 2)
+            rows = self.anchor.new_zeros(len(blocks), size)
+            self.layers.subtract(rows, layer, -blocks)
+            rows = rows.view(runs, -1, size)
+            total += torch.bmm((scale.flatten(1).unsqueeze(2) * rows).mT, rows)
+        return total
+
     def _through(self, gap: Tensor, layer: int, multiplier: Tensor) -> Tensor:
         """Return U (multiplier * U^T gap V) V^T for a layer, [R, out, in + 1]."""
         left, right = self.left[layer], self.right[layer]
@@ -268,3 +293,6 @@ class Several(Precision):
         for part in self.parts:
             total += part.gradient(theta)
         return total
+
+    def to_matrix(self) -> Tensor:
+        return torch.stack([part.to_matrix() for part in self.parts]).sum(0)

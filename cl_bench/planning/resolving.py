@@ -121,6 +121,6 @@ def _check_steps(config: RunConfig, benchmark: Benchmark, strategy: type[Strateg
     given = all_settings(strategy, config.strategy.settings)
     fewest = min(task_steps(config, benchmark, strategy, task) for task in range(benchmark.n_tasks))
     try:
-        strategy.check(given, fewest + strategy.extra_steps(given))
+        strategy.check(given, fewest + strategy.extra_steps(given), benchmark.n_outputs)
     except ValueError as error:
         raise UserError(f"{config.strategy.name}.{error}") from None

@@ -324,7 +324,7 @@ class Odd(Strategy):
         return 3
 
     @classmethod
-    def task_steps(cls, settings, ordinary, batch_size):
+    def task_steps(cls, settings, ordinary, batch_size, images):
         return ordinary + settings["more"]
 
     def begin_task(self, task):

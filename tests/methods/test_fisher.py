@@ -76,3 +76,15 @@ def test_batch_mean_squares_the_gradient_of_the_mean_loss(stack):
             loss = functional.cross_entropy(masked(logits, batch.mask)[0], batch.labels[run])
             total[run] += torch.autograd.grad(loss, leaf)[0].square()
     torch.testing.assert_close(found, total / 2, rtol=1e-4, atol=1e-10)
+
+
+@pytest.mark.parametrize(("samples", "batches"), [(150, 2), (64, 1), (40, 1), (10_000, 12)])
+def test_batch_mean_takes_whole_minibatches_of_the_training_size(stack, samples, batches):
+    learner, task = stack
+    assert (learner.batch_size, task.epoch_samples) == (64, 800)
+    found = diagonal_fisher(learner, task, "batch-mean", samples)
+    assert learner.gradient_passes == batches
+    total = torch.zeros_like(learner.theta)
+    for batch in task.minibatches(64, batches, "sample", "fisher"):
+        total += learner.gradient_of(batch).square()
+    torch.testing.assert_close(found, total / batches, rtol=1e-4, atol=1e-10)

@@ -10,7 +10,7 @@ import torch
 from cl_bench.engine.linalg import symmetric_eigen
 from cl_bench.engine.networks import MLP
 from cl_bench.engine.state import give, take
-from cl_bench.methods.precision import Diagonal, Kronecker, LowRank, Precision
+from cl_bench.methods.precision import Diagonal, Kronecker, LowRank, Precision, Several
 
 NETWORK = MLP(3, (4,), 2)
 RUNS, D = 2, NETWORK.size
@@ -81,6 +81,12 @@ def test_precision_is_symmetric_and_not_negative(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_as_a_matrix_it_is_what_its_gradient_says(shape):
+    precision = make(shape)
+    torch.testing.assert_close(precision.to_matrix(), dense(precision)[0])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("rate", [1e-12, 1e12, 1e38])
 def test_pull_is_finite_at_any_rate(shape, rate):
     precision = make(shape)
@@ -113,6 +119,39 @@ def test_a_sum_keeps_each_anchor(shape):
     theta = torch.randn(RUNS, D, dtype=torch.float64)
     both = first.plus(second)
     torch.testing.assert_close(both.gradient(theta), first.gradient(theta) + second.gradient(theta))
+    torch.testing.assert_close(both.to_matrix(), first.to_matrix() + second.to_matrix())
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_sum_of_low_ranks_keeps_the_diagonal_that_one_alone_has(order):
+    parts = make("low-rank"), make("low-rank+diagonal")
+    first, second = (parts[i] for i in order)
+    theta = torch.randn(RUNS, D, dtype=torch.float64)
+    both = first.plus(second)
+    torch.testing.assert_close(both.to_matrix(), first.to_matrix() + second.to_matrix())
+    torch.testing.assert_close(both.gradient(theta), first.gradient(theta) + second.gradient(theta))
+
+
+@pytest.mark.parametrize("shapes", [SHAPES, ("kronecker", "kronecker")])
+def test_several_penalties_are_the_sum_of_their_matrices(shapes):
+    parts = [make(shape) for shape in shapes]
+    both, theta = Several(parts), torch.randn(RUNS, D, dtype=torch.float64)
+    torch.testing.assert_close(both.to_matrix(), sum(part.to_matrix() for part in parts))
+    torch.testing.assert_close(both.gradient(theta), sum(part.gradient(theta) for part in parts))
+
+
+def test_a_kronecker_penalty_takes_in_another_as_far_as_it_is_diagonal_in_its_basis():
+    first, second = make("kronecker"), make("kronecker")
+    second.left = [orthogonal(RUNS, u.shape[1]) for u in second.left]
+    second.right = [orthogonal(RUNS, v.shape[1]) for v in second.right]
+    decay = torch.tensor([0.5, 2.0], dtype=torch.float64).view(RUNS, 1, 1)
+    basis = torch.linalg.eigh(first.to_matrix()).eigenvectors  # its coordinates: none is twice
+    summed = first.to_matrix() + decay * second.to_matrix()
+    first.take_in(second, decay)
+    inside, wanted = (basis.mT @ matrix @ basis for matrix in (first.to_matrix(), summed))
+    diagonal = wanted.diagonal(dim1=1, dim2=2)
+    torch.testing.assert_close(inside, torch.diag_embed(diagonal))
+    assert not torch.allclose(inside, wanted), "the sum of two Kronecker products is none"
 
 
 def test_a_weight_without_importance_is_left_alone():

@@ -8,12 +8,16 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cl_bench.config import Scenario
+from cl_bench import benchmarks
+from cl_bench.config import BenchmarkConfig, Protocol, Scenario
+from cl_bench.engine import task_steps
 from cl_bench.engine.networks import MLP
 from cl_bench.engine.stack import assemble, step
 from cl_bench.engine.tasks import TaskData
+from cl_bench.errors import UserError
 from cl_bench.methods.distillation import by_task
 from cl_bench.planning import finding
+from cl_bench.planning.resolving import runs_of
 from tests.training import config, run_task, train
 
 SPLIT = {"name": "split-mnist", "tasks": 5, "train_samples": 320}
@@ -175,6 +179,54 @@ def test_icarl_chooses_some_twice_where_a_class_has_fewer_candidates_than_places
             assert kept == of_class
 
 
+def test_icarl_has_no_exemplar_of_a_class_that_a_run_never_saw(monkeypatch):
+    monkeypatch.setitem(SPLIT, "train_samples", 3)
+    strategy, task = by_hand("icarl", Scenario.CLASS, tasks=4, buffer_size=24)
+    fresh = next(iter(task.minibatches(32, 1)))
+    batch = strategy.begin_step(fresh)
+    strategy.end_task(task)
+    missing = 0
+    for run in (0, 1):
+        of_class = {output: set() for output in range(10)}
+        for index in range(5):
+            for image, label in examples(strategy, run, index):
+                of_class[label].add(image)
+        pairs = zip(batch.images[run, 32:], batch.labels[run, 32:].tolist(), strict=True)
+        assert all(pixels(image * 255) in of_class[label] for image, label in pairs)
+        logits = strategy.predict(fresh.images)[run]
+        for place, output in enumerate(strategy.classes):
+            kept = {pixels(image) for image in strategy.exemplars[run, place]}
+            if of_class[output]:
+                assert kept <= of_class[output]
+            else:
+                missing += 1
+                assert strategy.exemplars[run, place].max() == 0
+                assert (logits[:, output] == -4).all(), "what was never seen is never predicted"
+    assert missing
+
+
+def examples(strategy, run, index):
+    """Return the images and labels of a run's task, as bytes and numbers."""
+    wanted = BenchmarkConfig(**SPLIT, scenario="class")
+    found = benchmarks.get(wanted, download=False).examples(run, index, "train")
+    return zip(map(bytes, found.images), found.labels.tolist(), strict=True)
+
+
+def pixels(image):
+    return bytes(image.round().to(torch.uint8).tolist())
+
+
+def test_icarl_refuses_a_memory_without_a_place_for_every_class():
+    benchmark = benchmarks.get(BenchmarkConfig(**SPLIT, scenario="class"), download=False)
+    for size in (9, 10):
+        protocol = Protocol(strategies={"icarl": {"buffer_size": size}}, seeds=1)
+        if size == 10:
+            assert runs_of(protocol, benchmark)
+            continue
+        with pytest.raises(UserError, match=r"buffer_size=9: .* 10 classes; give at least 10"):
+            runs_of(protocol, benchmark)
+
+
 @pytest.mark.parametrize("scenario", [Scenario.CLASS, Scenario.TASK])
 def test_icarl_trains_new_outputs_on_labels_and_old_ones_on_what_they_were(scenario):
     strategy, task = by_hand("icarl", scenario, tasks=2, buffer_size=24)
@@ -261,6 +313,25 @@ def test_gdumb_learns_anew_for_so_many_passes():
     start = network.unstack(network.initial(0))["layers.0.weight"]
     longest = abs(record.weights["layers.0.weight"] - start.numpy()).max()
     assert 0 < longest < 0.1 * steps * 0.1
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({"buffer_size": 500, "passes": 128}, [200, 400]),  # 100 and 200 images are kept of 500
+        ({"buffer_size": 150, "passes": 2}, [4, 5]),
+        ({"buffer_size": 150, "passes": 2, "replay_batch_size": 10}, [20, 30]),
+    ],
+)
+def test_gdumb_s_passes_are_over_what_its_buffer_holds(settings, steps):
+    run = config(
+        "gdumb",
+        settings=settings,
+        benchmark={"tasks": 2, "train_samples": 100},
+        training={"epochs": 1, "batch_size": 64},
+    )
+    benchmark = benchmarks.get(run.benchmark, download=False)
+    assert [task_steps(run, benchmark, finding.load("gdumb"), task) for task in (0, 1)] == steps
 
 
 def test_gdumb_tells_all_classes_apart():

@@ -6,9 +6,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+from cl_bench import benchmarks
+from cl_bench.config import BenchmarkConfig, Protocol, TrainingConfig
 from cl_bench.engine.stack import step
 from cl_bench.engine.tasks import TaskData
+from cl_bench.errors import UserError
 from cl_bench.methods.precision import Kronecker, Several
+from cl_bench.planning.resolving import runs_of
 from tests.training import config, run_task, stack, train
 
 RUN = 1
@@ -70,6 +74,21 @@ def test_rwalk_is_the_papers_formulas(form, strength):
         expected = fisher / fisher.max() + score / score.max()
         torch.testing.assert_close(strategy.precision.omega[RUN], expected, rtol=1e-3, atol=1e-5)
         assert torch.equal(strategy.precision.anchor, strategy.theta)
+
+
+def test_an_interval_that_no_task_is_long_enough_for_is_refused():
+    benchmark = benchmarks.get(BenchmarkConfig(tasks=2), download=False)
+
+    def planned(interval):
+        settings = {"interval": interval, "exploration_steps": 10}
+        return runs_of(
+            Protocol(training=TrainingConfig(iterations=40), strategies={"rwalk": settings}),
+            benchmark,
+        )
+
+    with pytest.raises(UserError, match=r"rwalk\.interval=51: a task takes only 50 steps"):
+        planned(51)
+    assert planned(50)
 
 
 # --- Kronecker-factored Laplace -------------------------------------------------------------

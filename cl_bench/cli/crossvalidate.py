@@ -16,7 +16,7 @@ from cl_bench.errors import UserError, unknown
 if TYPE_CHECKING:
     from cl_bench.avalanche.pairs import Pair
     from cl_bench.config import RunConfig
-    from cl_bench.execution import Work
+    from cl_bench.execution.worker import Work
     from cl_bench.planning.packing import Plan
 
 
@@ -45,7 +45,8 @@ def crossvalidate(
     Runs that have a record are not run again.
     """
     from cl_bench.avalanche import crossvalidation
-    from cl_bench.execution import Work, cores
+    from cl_bench.execution.pool import cores
+    from cl_bench.execution.worker import Work
     from cl_bench.results.store import RunStore
 
     if write is not None and write.suffix != ".md":

@@ -13,10 +13,12 @@ import typer
 from cl_bench.cli.output import Format, FormatOption, counted, emit_many, remark
 from cl_bench.cli.training import DataDirOption
 from cl_bench.errors import UserError
+from cl_bench.execution.pool import Watcher
 
 if TYPE_CHECKING:
     from cl_bench.landscape.record import LandscapeRecord
     from cl_bench.landscape.setting import Setting
+    from cl_bench.landscape.study import Part
 
 
 def landscape(
@@ -52,7 +54,7 @@ def landscape(
 
     A setting that has a record is not measured again; one that was stopped goes on.
     """
-    from cl_bench.execution import cores
+    from cl_bench.execution.pool import cores
     from cl_bench.landscape import record, study
     from cl_bench.results.store import RunStore
 
@@ -117,20 +119,28 @@ def _measure(name: str, setting: Setting, out: Path, data_dir: Path | None, work
     """Measure a setting and write its record."""
     from datetime import UTC, datetime
 
+    from cl_bench.execution.pool import carry_out
+    from cl_bench.execution.signals import Interrupted
     from cl_bench.landscape import study
-    from cl_bench.landscape.processes import divide, run_parts
 
     folder = study.work_folder(out, setting)
-    parts = divide(setting, folder, data_dir, workers)
+    parts = study.divide(setting, folder, data_dir, workers)
     going_on = "; going on from where it was stopped" if folder.exists() else ""
     remark(f"{name}: {counted(setting.seeds, 'seed')} on {counted(len(parts), 'worker')}{going_on}")
     started = datetime.now(UTC)
     try:
-        with _Progress([f"seeds {p.seeds[0]}-{p.seeds[-1]}" for p in parts]) as progress:
-            run_parts(parts, workers, progress.told)
-    except KeyboardInterrupt:
-        remark("stopped; the same command goes on from here")
-        raise
+        with _Progress(parts) as watcher:
+            outcome = carry_out(study.measure, parts, workers=workers, watcher=watcher)
+    except Interrupted as stopped:
+        remark("stopped; what has been measured is kept, and the same command goes on from there")
+        raise typer.Exit(stopped.exit_code) from None
+    for failure in outcome.failures:
+        if not failure.traceback:
+            raise UserError(f"{name}: {failure.reason}")
+        print(failure.traceback, file=sys.stderr)
+    if outcome.failures:
+        remark(f"{name}: {outcome.failures[0].reason}; the rest is kept")
+        raise typer.Exit(1)
     study.store(out, study.finish(setting, folder, started), folder)
 
 
@@ -164,13 +174,13 @@ def _draw(found: Mapping[str, LandscapeRecord], folder: Path) -> None:
         remark(problem)
 
 
-class _Progress:
+class _Progress(Watcher["Part"]):
     """What each part is doing: lines that move on a terminal, elsewhere one now and then."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = names
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.names = [f"seeds {part.seeds[0]}-{part.seeds[-1]}" for part in parts]
         self.started = time.monotonic()
-        self.doing = [""] * len(names)
+        self.doing = [""] * len(parts)
         self._bar: Any = None
         self._rows: list[Any] = []
 
@@ -179,13 +189,8 @@ class _Progress:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TimeElapsedColumn(),
-                console=Console(file=sys.stderr),
-                transient=True,
-            )
+            columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+            self._bar = Progress(*columns, console=Console(file=sys.stderr), transient=True)
             self._bar.start()
             self._rows = [self._bar.add_task(name, total=1.0) for name in self.names]
         return self
@@ -194,12 +199,10 @@ class _Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def told(self, part: int, doing: str, share: float) -> None:
-        """Show what a part does, and how much of that is done."""
+    def progress(self, number: int, doing: str, share: float) -> None:
+        text = f"{self.names[number]}: {doing}"
         if self._bar is not None:
-            text = f"{self.names[part]}: {doing}"
-            self._bar.update(self._rows[part], completed=share, description=text)
-        elif doing != self.doing[part]:
-            elapsed = time.monotonic() - self.started
-            remark(f"{elapsed:.0f} s: {self.names[part]}: {doing}")
-        self.doing[part] = doing
+            self._bar.update(self._rows[number], completed=share, description=text)
+        elif doing != self.doing[number]:
+            remark(f"{time.monotonic() - self.started:.0f} s: {text}")
+        self.doing[number] = doing

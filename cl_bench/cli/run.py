@@ -25,12 +25,13 @@ from cl_bench.cli.training import (
     WorkersOption,
     plan_runs,
     prepare,
+    train,
 )
 from cl_bench.tracking.mode import Mode
 
 if TYPE_CHECKING:
     from cl_bench.config import RunConfig
-    from cl_bench.execution import Outcome, Work
+    from cl_bench.execution.worker import Work
     from cl_bench.planning.packing import Plan, Stack
     from cl_bench.tracking.sink import Sink
 
@@ -87,11 +88,10 @@ def run(
     )
     plan = plan_runs(protocols, work, workers, download)
     typed: tuple[str, ...] = context.obj or ("run",)
-    outcome = _carry_out(plan, work, workers, mode, typed)
+    failed = _carry_out(plan, work, workers, mode, typed)
     _show(plan, out, format, picture, typed)
-    if outcome.failures:
-        runs = sum(len(failure.stack.configs) for failure in outcome.failures)
-        remark(f"{counted(runs, 'run')} failed; {_resume(typed)}")
+    if failed:
+        remark(f"{counted(failed, 'run')} failed; {_resume(typed)}")
         raise typer.Exit(1)
 
 
@@ -104,30 +104,19 @@ def _mode(text: str) -> Mode:
     return names[text]
 
 
-def _carry_out(plan: Plan, work: Work, workers: int, mode: Mode, typed: Sequence[str]) -> Outcome:
-    from cl_bench.execution import Interrupted, Outcome, PlanProgress, execute
-    from cl_bench.results.store import RunStore
+def _carry_out(plan: Plan, work: Work, workers: int, mode: Mode, typed: Sequence[str]) -> int:
+    """Train the plan's runs, send all of them, and return how many failed."""
     from cl_bench.tracking.sink import Sink
 
     with Sink(mode, directory=work.out, say=remark) as sink:
         if mode != Mode.DISABLED:
             remark(sink.describe())
         _send(sink, plan.stored, work.out)
-        if not plan.stacks:
-            return Outcome()
 
         def on_finished(stack: Stack) -> None:
             _send(sink, stack.configs, work.out)
 
-        progress = PlanProgress(plan.stacks, on_finished=on_finished)
-        try:
-            with progress:
-                return execute(plan.stacks, work, workers=workers, watcher=progress)
-        except Interrupted as stopped:
-            store = RunStore(work.out)
-            kept = sum(store.exists(config) for config in plan.configs)
-            remark(f"stopped; {kept} of {len(plan.configs)} runs are kept; {_resume(typed)}")
-            raise typer.Exit(128 + stopped.signal_number) from None
+        return train(plan, work, workers, on_finished=on_finished, go_on=_resume(typed))
 
 
 def _send(sink: Sink, configs: Sequence[RunConfig], out: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +14,8 @@ from cl_bench.errors import UserError
 
 if TYPE_CHECKING:
     from cl_bench.config import Protocol
-    from cl_bench.execution import Work
-    from cl_bench.planning.packing import Plan
+    from cl_bench.execution.worker import Work
+    from cl_bench.planning.packing import Plan, Stack
 
 
 class Device(StrEnum):
@@ -69,7 +69,8 @@ def prepare(
 ) -> tuple[Work, int]:
     """Return what all stacks share and the number of workers, having checked both."""
     from cl_bench.engine import pick_device
-    from cl_bench.execution import Work, cores
+    from cl_bench.execution.pool import cores
+    from cl_bench.execution.worker import Work
     from cl_bench.planning import finding
     from cl_bench.results.store import RunStore
 
@@ -111,19 +112,49 @@ def plan_runs(protocols: Sequence[Protocol], work: Work, workers: int, download:
     return plan
 
 
-def train(plan: Plan, work: Work, workers: int) -> int:
-    """Train what has no record yet and return how many runs failed; a signal ends the command."""
-    from cl_bench.execution import Interrupted, PlanProgress, execute
+def train(
+    plan: Plan,
+    work: Work,
+    workers: int,
+    *,
+    on_finished: Callable[[Stack], None] = lambda stack: None,
+    go_on: str = "the same command goes on from here",
+) -> int:
+    """Train what has no record yet and return how many runs failed; a signal ends the command.
+
+    Args:
+        plan: what to train.
+        work: what all stacks share.
+        workers: processes.
+        on_finished: called with each stack whose records are stored.
+        go_on: what a user who has stopped it is told to do.
+    """
+    from cl_bench.execution.progress import PlanProgress
+    from cl_bench.execution.signals import Interrupted
+    from cl_bench.execution.worker import execute
 
     if not plan.stacks:
         return 0
     try:
-        with PlanProgress(plan.stacks) as progress:
+        with PlanProgress(plan.stacks, on_finished=on_finished) as progress:
             outcome = execute(plan.stacks, work, workers=workers, watcher=progress)
     except Interrupted as stopped:
-        remark("stopped; the same command goes on from here")
-        raise typer.Exit(128 + stopped.signal_number) from None
-    return sum(len(failure.stack.configs) for failure in outcome.failures)
+        remark(f"stopped; {_kept(plan, work)}; {go_on}")
+        raise typer.Exit(stopped.exit_code) from None
+    return sum(len(failure.part.configs) for failure in outcome.failures)
+
+
+def _kept(plan: Plan, work: Work) -> str:
+    """Return what there is of a plan that was stopped."""
+    from cl_bench.engine.checkpoint import unfinished
+    from cl_bench.results.store import RunStore
+
+    store, runs = RunStore(work.out), len(plan.configs)
+    stored = {config.run_id for config in plan.configs if store.exists(config)}
+    kept = {config.run_id for config in plan.configs} - stored
+    kept &= {run_id for runs_of in unfinished(work.out).values() for run_id in runs_of}
+    go_on = f"{len(kept)} more will go on from their checkpoint"
+    return f"{len(stored)} of {counted(runs, 'run')} are finished and kept, {go_on}"
 
 
 def _device_memory(device: str) -> int | None:

@@ -92,7 +92,7 @@ def _attempt(stack: Stack, work: Work, kill_after: float | None = None) -> bool:
 
 
 def _train(stack: Stack, work: Work) -> None:
-    train_and_store(stack, work, lambda done, total: None)
+    train_and_store(work, stack, lambda doing, share: None)
 
 
 def _bits(config: RunConfig, out: Path) -> dict[str, Any]:

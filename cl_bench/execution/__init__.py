@@ -1,6 +1,4 @@
-"""Carries out a plan: trains its stacks on this machine and keeps every record as it comes."""
+"""Carries out a plan: trains its stacks on this machine and keeps every record as it comes.
 
-from cl_bench.execution.pool import Failure, Interrupted, Outcome, Work, cores, execute
-from cl_bench.execution.progress import PlanProgress
-
-__all__ = ["Failure", "Interrupted", "Outcome", "PlanProgress", "Work", "cores", "execute"]
+Modules are imported by name, so that being interruptible (`signals`) costs a command no start.
+"""

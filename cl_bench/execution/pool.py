@@ -1,7 +1,7 @@
-"""Trains the stacks of a plan, several at a time in processes of their own.
+"""Does the parts of some work, several at a time in processes of their own.
 
-A worker that dies takes its stack with it and nothing else; an interrupted plan leaves every
-finished run's record in place, so that the same command resumes it.
+It knows nothing of what a part is: a worker that dies takes its part with it and nothing else,
+and an interrupted pool leaves nothing running; what the parts have kept by then is theirs.
 """
 
 from __future__ import annotations
@@ -9,20 +9,30 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import FrameType
+from typing import Generic, TypeVar
 
-from cl_bench.execution.worker import Work, explain, serve, train_and_store
-from cl_bench.planning.packing import Stack
+from cl_bench.errors import UserError
+from cl_bench.execution.signals import ctrl_c_held_back, interruptible, uninterrupted
 
 GRACE = 2.0
 """Seconds that workers are given to end before they are killed."""
+REPORT_EVERY = 0.2
+"""Seconds between a worker's reports of progress, unless it turns to something else."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+Part = TypeVar("Part")
+Report = Callable[[str, float], None]
+"""Is told what is being done ("" where a part is all one), and the share of it that is done."""
+Function = Callable[[Part, Report], None]
+"""Does a part; what comes of it, it keeps itself."""
 
 
 def cores() -> int:
@@ -30,168 +40,159 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Interrupted(KeyboardInterrupt):
-    """The user (Ctrl-C) or the system (SIGTERM) has asked the plan to stop.
-
-    Args:
-        signal_number: what was received; the exit code is 128 more.
-    """
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal_number)
-        self.signal_number = signal_number
-
-
 @dataclass(frozen=True)
-class Failure:
-    """A stack that has no records."""
+class Failure(Generic[Part]):
+    """A part that was not done."""
 
-    stack: Stack
+    part: Part
+    number: int
+    """The part's position."""
     reason: str
     """One line."""
     traceback: str = ""
-    """Set where the suite itself is at fault."""
+    """Set where it is a fault, rather than a mistake of the user's or a worker's death."""
 
 
 @dataclass
-class Outcome:
-    """What came of a plan."""
+class Outcome(Generic[Part]):
+    """What came of the parts, in the order in which they ended."""
 
-    finished: list[Stack] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-
-
-class Watcher:
-    """Is told how a plan gets on; the base class keeps silent."""
-
-    def progress(self, stack: int, done: int, total: int) -> None:
-        """Be told the steps done, and all steps, of the stack with this position."""
-
-    def finished(self, stack: int) -> None:
-        """Be told that a stack is trained and stored."""
-
-    def failed(self, failure: Failure) -> None:
-        """Be told that a stack has failed."""
+    finished: list[Part] = field(default_factory=list)
+    failures: list[Failure[Part]] = field(default_factory=list)
 
 
-def execute(
-    stacks: Sequence[Stack], work: Work, *, workers: int = 1, watcher: Watcher | None = None
-) -> Outcome:
-    """Train every stack and store its records; one that fails does not stop the others.
+class Watcher(Generic[Part]):
+    """Is told how the parts get on; the base class keeps silent."""
 
-    With one worker, or one stack, this happens in the calling process.
+    def progress(self, number: int, doing: str, share: float) -> None:
+        """Be told what the part with this position does, and how much of that is done."""
+
+    def finished(self, number: int) -> None:
+        """Be told that a part is done."""
+
+    def failed(self, failure: Failure[Part]) -> None:
+        """Be told that a part has failed."""
+
+
+def carry_out(
+    function: Function[Part],
+    parts: Sequence[Part],
+    *,
+    workers: int = 1,
+    watcher: Watcher[Part] | None = None,
+) -> Outcome[Part]:
+    """Do every part; one that fails does not stop the others.
+
+    With one worker, or one part, this happens in the calling process.
 
     Args:
-        stacks: what to train, in this order.
-        work: what all stacks share.
-        workers: how many processes train at the same time, one stack each.
-        watcher: is told of progress, of each finished stack and of each failure.
+        function: can be pickled, as the parts can.
+        parts: what to do, in this order.
+        workers: how many processes work at the same time, on one part each.
+        watcher: is told of progress, of each finished part and of each failure.
 
     Raises:
         Interrupted: on SIGINT or SIGTERM, once all workers have ended.
     """
-    watcher = watcher or Watcher()
-    workers = min(workers, len(stacks))
-    with _interruptible():
-        if workers <= 1:
-            return _execute_here(stacks, work, watcher)
-        return _Pool(stacks, work, workers, watcher).run()
-
-
-def _execute_here(stacks: Sequence[Stack], work: Work, watcher: Watcher) -> Outcome:
-    outcome = Outcome()
-    for number, stack in enumerate(stacks):
-
-        def report(done: int, total: int, number: int = number) -> None:
-            watcher.progress(number, done, total)
-
-        try:
-            train_and_store(stack, work, report)
-        except Exception as error:
-            failure = Failure(stack, *explain(error))
-            outcome.failures.append(failure)
-            watcher.failed(failure)
+    pool = _Pool(function, parts, watcher or Watcher())
+    with interruptible(signal.SIGINT, signal.SIGTERM):
+        if min(workers, len(parts)) <= 1:
+            pool.run_here()
         else:
-            outcome.finished.append(stack)
-            watcher.finished(number)
-    return outcome
+            pool.run(min(workers, len(parts)))
+    return pool.outcome
 
 
 @dataclass
 class _Worker:
     process: BaseProcess
     connection: Connection
-    stack: int | None = None
-    """Position of the stack it trains."""
+    number: int | None = None
+    """Position of the part it does."""
 
 
-class _Pool:
-    """The parent's side of a plan's worker processes."""
+class _Pool(Generic[Part]):
+    """The parent's side of the worker processes."""
 
-    def __init__(self, stacks: Sequence[Stack], work: Work, workers: int, watcher: Watcher) -> None:
-        self.stacks = stacks
-        self.work = work
+    def __init__(
+        self, function: Function[Part], parts: Sequence[Part], watcher: Watcher[Part]
+    ) -> None:
+        self.function = function
+        self.parts = parts
         self.watcher = watcher
-        self.size = workers
-        self.queue = list(range(len(stacks)))
+        self.queue = list(range(len(parts)))
         self.workers: list[_Worker] = []
-        self.outcome = Outcome()
+        self.outcome: Outcome[Part] = Outcome()
 
-    def run(self) -> Outcome:
+    def run_here(self) -> None:
+        for number, part in enumerate(self.parts):
+
+            def report(doing: str, share: float, number: int = number) -> None:
+                self.watcher.progress(number, doing, share)
+
+            try:
+                self.function(part, report)
+            except (Exception, SystemExit) as error:
+                self._fail(number, *_explain(error))
+            else:
+                self._finish(number)
+
+    def run(self, size: int) -> None:
         try:
-            with _environment():
-                for _ in range(self.size):
-                    self._start()
+            for _ in range(size):
+                self._start()
             while self.workers:
                 ready = wait([worker.connection for worker in self.workers])
                 for worker in [w for w in self.workers if w.connection in ready]:
                     self._listen(worker)
         finally:
-            self._stop()
-        return self.outcome
+            with uninterrupted():
+                self._stop()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, self.work), daemon=True)
-        process.start()
+        process = context.Process(target=_serve, args=(theirs, self.function), daemon=True)
+        resource_tracker.ensure_running()  # which would let Ctrl-C in again
+        with _one_thread_each(), ctrl_c_held_back():
+            process.start()
+            worker = _Worker(process, ours)
+            self.workers.append(worker)
         theirs.close()
-        worker = _Worker(process, ours)
-        self.workers.append(worker)
         self._give(worker)
 
     def _give(self, worker: _Worker) -> None:
-        """Send a worker its next stack, or let it end."""
-        worker.stack = self.queue.pop(0) if self.queue else None
+        """Send a worker its next part, or let it end."""
+        worker.number = self.queue.pop(0) if self.queue else None
         try:
-            worker.connection.send(None if worker.stack is None else self.stacks[worker.stack])
+            # In a tuple, for a part may be anything; None ends the worker.
+            worker.connection.send(None if worker.number is None else (self.parts[worker.number],))
         except (BrokenPipeError, ConnectionResetError):
             return  # it has died; the pipe's end is heard next
-        if worker.stack is None:
+        if worker.number is None:
             self.workers.remove(worker)
             worker.process.join(GRACE)
             worker.connection.close()
 
     def _listen(self, worker: _Worker) -> None:
-        assert worker.stack is not None
+        assert worker.number is not None
         try:
             kind, *content = worker.connection.recv()
         except (EOFError, ConnectionResetError):
             self._died(worker)
             return
         if kind == "progress":
-            self.watcher.progress(worker.stack, *content)
+            self.watcher.progress(worker.number, *content)
             return
-        stack = worker.stack
+        number = worker.number
         self._give(worker)  # first, so that it works on while the watcher acts
         if kind == "done":
-            self.outcome.finished.append(self.stacks[stack])
-            self.watcher.finished(stack)
+            self._finish(number)
         else:
-            self._fail(stack, *content)
+            self._fail(number, *content)
 
     def _died(self, worker: _Worker) -> None:
-        assert worker.stack is not None
+        assert worker.number is not None
         worker.process.join(GRACE)
         code = worker.process.exitcode
         how = f"exit code {code}"
@@ -201,13 +202,16 @@ class _Pool:
                 how += ", perhaps for want of memory: fewer --workers need less"
         self.workers.remove(worker)
         worker.connection.close()
-        self._fail(worker.stack, f"its worker process was ended ({how})")
+        self._fail(worker.number, f"its worker process was ended ({how})")
         if self.queue:
-            with _environment():
-                self._start()
+            self._start()
 
-    def _fail(self, stack: int, reason: str, traceback: str = "") -> None:
-        failure = Failure(self.stacks[stack], reason, traceback)
+    def _finish(self, number: int) -> None:
+        self.outcome.finished.append(self.parts[number])
+        self.watcher.finished(number)
+
+    def _fail(self, number: int, reason: str, traceback: str = "") -> None:
+        failure = Failure(self.parts[number], number, reason, traceback)
         self.outcome.failures.append(failure)
         self.watcher.failed(failure)
 
@@ -221,9 +225,56 @@ class _Pool:
                 worker.process.join()
 
 
+def _serve(connection: Connection, function: Function[Part]) -> None:
+    """Do every part that comes through the pipe, in a process of its own, until None comes.
+
+    It sends ("progress", doing, share) now and then, and for each part in the end ("done",) or
+    ("failed", one line, traceback). It ends when its parent is gone, so that nothing is left
+    running behind a killed command; what the parent still wanted can be resumed.
+    """
+    # Ctrl-C reaches the whole group of processes; the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    last, before = 0.0, ""
+
+    def send(*message: object) -> None:
+        try:
+            connection.send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            raise _ParentGone from None
+
+    def report(doing: str, share: float) -> None:
+        nonlocal last, before
+        now = time.monotonic()
+        if doing != before or now - last >= REPORT_EVERY:
+            last, before = now, doing
+            send("progress", doing, share)
+
+    with suppress(_ParentGone, EOFError, ConnectionResetError):
+        while (given := connection.recv()) is not None:
+            try:
+                function(given[0], report)
+            except (Exception, SystemExit) as error:
+                send("failed", *_explain(error))
+            else:
+                send("done")
+
+
+class _ParentGone(BaseException):
+    """Nobody is left to work for; not an `Exception`, so that a part's own code lets it pass."""
+
+
+def _explain(error: BaseException) -> tuple[str, str]:
+    """Return an error in one line, and its traceback where it is a fault."""
+    if isinstance(error, UserError):
+        return str(error), ""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}", "".join(traceback.format_exception(error))
+
+
 @contextmanager
-def _environment() -> Iterator[None]:
-    """Let workers that start in here take one thread, in every library they load."""
+def _one_thread_each() -> Iterator[None]:
+    """Let processes that start in here take one thread, in every library they load."""
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     try:
@@ -234,25 +285,3 @@ def _environment() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into `Interrupted`; only a main thread can."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_IGN)  # once is enough: what follows is tidying up
-        raise Interrupted(number)
-
-    before: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {
-        each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

@@ -1,4 +1,4 @@
-"""Shows on stderr how far a whole plan is and how long it still takes.
+"""Shows on stderr how far a whole plan is, how long it still takes, and what came of it.
 
 On a terminal it is one line that moves; elsewhere a plain line now and then, for logs.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, TextIO
@@ -18,7 +19,7 @@ PLAIN_EVERY = 10.0
 """Seconds between plain lines."""
 
 
-class PlanProgress(Watcher):
+class PlanProgress(Watcher[Stack]):
     """A watcher that draws progress; use it as a context.
 
     Args:
@@ -40,7 +41,10 @@ class PlanProgress(Watcher):
         self.shares = [0.0] * len(stacks)
         self.whole = sum(stack.work for stack in stacks) or 1.0
         self.runs = sum(len(stack.configs) for stack in stacks)
-        self.runs_done = 0
+        self.trained: Counter[str] = Counter()
+        """Runs that are trained and stored, by strategy."""
+        self.faults: dict[tuple[str, ...], list[Failure[Stack]]] = {}
+        """Failures that are alike but for the error's own words."""
         self.started = time.monotonic()
         self.first_progress: tuple[float, float] | None = None
         self.next_line = self.started + PLAIN_EVERY
@@ -61,21 +65,36 @@ class PlanProgress(Watcher):
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+            self._bar = None
+        for first, *others in self.faults.values():
+            if others:
+                stacks = "; ".join(describe(failure.part) for failure in others)
+                more = "1 more stack" if len(others) == 1 else f"{len(others)} more stacks"
+                self._say(f"failed in the same way as {describe(first.part)}: {more}: {stacks}")
+        if error is None:
+            parts = ", ".join(f"{count} of {name}" for name, count in self.trained.items())
+            took = clock(time.monotonic() - self.started)
+            self._say(f"trained {self._text()} in {took}" + (f": {parts}" if parts else ""))
 
-    def progress(self, stack: int, done: int, total: int) -> None:
-        self.shares[stack] = max(self.shares[stack], done / total if total else 0.0)
+    def progress(self, number: int, doing: str, share: float) -> None:
+        self.shares[number] = max(self.shares[number], share)
         self._draw()
 
-    def finished(self, stack: int) -> None:
-        self.shares[stack] = 1.0
-        self.runs_done += len(self.stacks[stack].configs)
-        self.on_finished(self.stacks[stack])
+    def finished(self, number: int) -> None:
+        self.shares[number] = 1.0
+        stack = self.stacks[number]
+        self.trained.update(config.strategy.name for config in stack.configs)
+        self.on_finished(stack)
         self._draw()
 
-    def failed(self, failure: Failure) -> None:
-        self.shares[self.stacks.index(failure.stack)] = 1.0
-        names = describe(failure.stack)
-        self._say(f"{failure.traceback}failed: {names}: {failure.reason}")
+    def failed(self, failure: Failure[Stack]) -> None:
+        self.shares[failure.number] = 1.0
+        if failure.traceback:
+            alike = self.faults.setdefault(_kind(failure), [])
+            alike.append(failure)
+            if len(alike) > 1:
+                return
+        self._say(f"{failure.traceback}failed: {describe(failure.part)}: {failure.reason}")
 
     @property
     def done(self) -> float:
@@ -96,7 +115,7 @@ class PlanProgress(Watcher):
         return (1 - done) * (now - since) / (done - before)
 
     def _text(self) -> str:
-        return f"{self.runs_done} of {self.runs} runs"
+        return f"{self.trained.total()} of {self.runs} {'run' if self.runs == 1 else 'runs'}"
 
     def _draw(self) -> None:
         left = self.time_to_go()
@@ -105,13 +124,21 @@ class PlanProgress(Watcher):
             self._bar.update(self._task, completed=self.done, description=self._text(), to_go=to_go)
         elif time.monotonic() >= self.next_line:
             self.next_line = time.monotonic() + PLAIN_EVERY
-            self._say(f"{self.done:.0%}, {self._text()}" + (f", {to_go}" if to_go else ""))
+            share = min(self.done, 0.99)  # what is trained has yet to be stored
+            self._say(f"{share:.0%}, {self._text()}" + (f", {to_go}" if to_go else ""))
 
     def _say(self, text: str) -> None:
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)
         else:
             print(text, file=self.stream, flush=True)
+
+
+def _kind(failure: Failure[Stack]) -> tuple[str, ...]:
+    """Return what failures that are alike share: strategies, error, and the lines of code."""
+    strategies = dict.fromkeys(config.strategy.name for config in failure.part.configs)
+    places = [line for line in failure.traceback.splitlines() if line.startswith("  File ")]
+    return (*strategies, failure.reason.partition(":")[0], *places)
 
 
 def describe(stack: Stack) -> str:

@@ -1,27 +1,16 @@
-"""What a worker process does: train the stacks it is sent, store their records, report.
-
-It talks to its parent through one pipe, and ends when the parent is gone, so that nothing
-is left running behind a killed command.
-"""
+"""Carries out a plan: what is done with each of its stacks, which the pool deals out."""
 
 from __future__ import annotations
 
 import importlib
-import signal
-import time
-import traceback
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from cl_bench.errors import UserError
+from cl_bench.execution.pool import Outcome, Report, Watcher, carry_out
 from cl_bench.planning.packing import Stack
-
-REPORT_EVERY = 0.2
-"""Seconds between reports of progress."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +29,14 @@ class Work:
     """Training steps between checkpoints; None makes none by steps."""
 
 
-def train_and_store(stack: Stack, work: Work, on_progress: Callable[[int, int], None]) -> None:
+def execute(
+    stacks: Sequence[Stack], work: Work, *, workers: int = 1, watcher: Watcher[Stack] | None = None
+) -> Outcome[Stack]:
+    """Train every stack and store its records (`pool.carry_out`)."""
+    return carry_out(partial(train_and_store, work), stacks, workers=workers, watcher=watcher)
+
+
+def train_and_store(work: Work, stack: Stack, report: Report) -> None:
     """Train one stack, from its checkpoint on if it has one; write a record of each of its runs."""
     from cl_bench.engine import train_stack
     from cl_bench.engine.checkpoint import Checkpoint, path_for
@@ -53,7 +49,7 @@ def train_and_store(stack: Stack, work: Work, on_progress: Callable[[int, int], 
     given: dict[str, Any] = {
         "device": work.device,
         "data_dir": work.data_dir,
-        "on_progress": on_progress,
+        "on_progress": lambda done, total: report("", done / total if total else 0.0),
     }
     strategy = finding.load(stack.configs[0].strategy.name)
     if strategy.trainer:
@@ -76,43 +72,3 @@ def train_and_store(stack: Stack, work: Work, on_progress: Callable[[int, int], 
     for record in train_stack(stack.configs, strategy, **given):
         store.write(record)
     checkpoint.remove()
-
-
-def explain(error: BaseException) -> tuple[str, str]:
-    """Return an error in one line, and its traceback where it is a fault of the suite."""
-    if isinstance(error, UserError):
-        return str(error), ""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}", "".join(traceback.format_exception(error))
-
-
-def serve(connection: Connection, work: Work) -> None:
-    """Train every stack that comes through the pipe; None ends it.
-
-    It sends ("progress", done, total) now and then, and for each stack in the end ("done",)
-    or ("failed", one line, traceback).
-    """
-    # Ctrl-C reaches the whole group of processes; the parent alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    last = 0.0
-
-    def report(done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= REPORT_EVERY:
-            last = now
-            connection.send(("progress", done, total))
-
-    try:
-        while (stack := connection.recv()) is not None:
-            try:
-                train_and_store(stack, work, report)
-            except (BrokenPipeError, EOFError):
-                raise
-            except Exception as error:
-                connection.send(("failed", *explain(error)))
-            else:
-                connection.send(("done",))
-    except (BrokenPipeError, EOFError, ConnectionResetError):
-        pass  # the parent is gone; what it still wanted can be resumed

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cl_bench.engine.state import State
+from cl_bench.execution.pool import Report
 from cl_bench.instruments.flatness import Sides
 from cl_bench.landscape.controls import random_directions
 from cl_bench.landscape.dynamics import Dynamics
@@ -22,8 +23,6 @@ ANALYSES = ("raw", "detrended")
 """Before the PCA each weight's straight-line drift over the window is left in, or taken away."""
 RELATIVE_ERROR = 0.01
 """Of the measured flatness."""
-Report = Callable[[str, float], None]
-"""Is told what is being done, and the share of it that is."""
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ put there under its name.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import torch
 from cl_bench import benchmarks
 from cl_bench.engine.sources import code_version
 from cl_bench.engine.threads import one_thread
+from cl_bench.execution.pool import Report
 from cl_bench.landscape import claims, record, relation
 from cl_bench.landscape.annealing import annealing
 from cl_bench.landscape.controls import layer_alone, random_walk
@@ -32,7 +34,6 @@ from cl_bench.landscape.scene import (
     ANALYSES,
     RELATIVE_ERROR,
     Principal,
-    Report,
     Scene,
     direction_rows,
     principal,
@@ -165,17 +166,33 @@ def work_folder(out: Path, setting: Setting) -> Path:
     return out / WORK / f"{setting.setting_id}-{code_version('landscape')[:8]}"
 
 
-def measure(
-    setting: Setting, seeds: Sequence[int], folder: Path, data_dir: Path | None, report: Report
-) -> None:
-    """Do all the work for some seeds of a study, as one stack, into the study's work folder.
+@dataclass(frozen=True)
+class Part:
+    """Some seeds of a study, measured as one stack."""
+
+    setting: Setting
+    seeds: tuple[int, ...]
+    folder: Path
+    """The study's work folder."""
+    data_dir: Path | None = None
+
+
+def divide(setting: Setting, folder: Path, data_dir: Path | None, workers: int) -> list[Part]:
+    """Return the study's seeds in as many parts as there are workers, as even as they can be."""
+    seeds, parts = setting.all_seeds, min(workers, setting.seeds)
+    edges = [len(seeds) * i // parts for i in range(parts + 1)]
+    return [Part(setting, seeds[low:high], folder, data_dir) for low, high in pairwise(edges)]
+
+
+def measure(part: Part, report: Report) -> None:
+    """Do all the work for a part of a study, into the study's work folder.
 
     What is there already is not done again.
     """
     with torch.no_grad(), one_thread():
-        phases = Phases(folder, seeds)
+        phases = Phases(part.folder, part.seeds)
         report("load data", 0.0)
-        scene = Scene(Dynamics(setting, tuple(seeds), data_dir), phases, report)
+        scene = Scene(Dynamics(part.setting, part.seeds, part.data_dir), phases, report)
         for name, function in MEASUREMENTS.items():
             report(name, 0.0)
             phases.tables(name, partial(function, scene))

@@ -51,7 +51,7 @@ def silent(what, share):
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
-    study.measure(small(), (0, 1), folder, None, silent)
+    study.measure(study.Part(small(), (0, 1), folder), silent)
     return folder
 
 
@@ -119,7 +119,7 @@ def minibatch_share(landscape, dynamics):
 
 
 def test_a_seed_is_the_same_in_any_company(together, found, tmp_path):
-    study.measure(small(), (1,), tmp_path, None, silent)
+    study.measure(study.Part(small(), (1,), tmp_path), silent)
     own = [study.Phases(tmp_path, (1,)).tables(name, dict) for name in study.MEASUREMENTS]
     for name in ("directions", "noise", "annealing"):
         alone = pd.DataFrame([row for tables in own for row in tables.get(name, [])])
@@ -133,7 +133,7 @@ def test_what_was_finished_is_not_done_again(together, monkeypatch):
 
     monkeypatch.setattr(study, "MEASUREMENTS", dict.fromkeys(study.MEASUREMENTS, never))
     monkeypatch.setattr(Dynamics, "train_to", never)
-    study.measure(small(), (0, 1), together, None, silent)
+    study.measure(study.Part(small(), (0, 1), together), silent)
 
 
 def test_a_study_that_was_stopped_goes_on_with_the_same_numbers(together, found, tmp_path):
@@ -144,10 +144,11 @@ def test_a_study_that_was_stopped_goes_on_with_the_same_numbers(together, found,
         if what == "random":
             raise KeyboardInterrupt
 
+    part = study.Part(small(), (0, 1), tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        study.measure(small(), (0, 1), tmp_path, None, stop)
+        study.measure(part, stop)
     calls.clear()
-    study.measure(small(), (0, 1), tmp_path, None, lambda what, share: calls.append(what))
+    study.measure(part, lambda what, share: calls.append(what))
     assert "train" not in calls
     again = study.finish(small(), tmp_path, datetime.now(UTC))
     pd.testing.assert_frame_equal(
@@ -215,7 +216,7 @@ def test_the_gradient_by_the_layer_is_that_of_its_loss():
 )
 def test_other_weights_can_be_studied(changes, tmp_path):
     setting = small(window_epochs=1, leading=3, last=5, seeds=1, **changes)
-    study.measure(setting, (0,), tmp_path, None, silent)
+    study.measure(study.Part(setting, (0,), tmp_path), silent)
     rows = study.finish(setting, tmp_path, datetime.now(UTC)).tables["directions"]
     assert np.isfinite(rows[["variance", "flatness"]].to_numpy()).all()
 

@@ -34,7 +34,8 @@ SMALL = Setting(
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
-    study.measure(SMALL, SMALL.all_seeds, folder, None, lambda what, share: None)
+    part = study.Part(SMALL, SMALL.all_seeds, folder)
+    study.measure(part, lambda what, share: None)
     record = study.finish(SMALL, folder, datetime.now(UTC))
     return {"small": record, "again": record}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cl_bench import benchmarks
-from cl_bench.execution import Work, execute
+from cl_bench.execution.worker import Work, execute
 from cl_bench.planning import reading
 from cl_bench.planning.packing import make_plan
 from cl_bench.results.store import RunStore

@@ -12,7 +12,16 @@ import json
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 SCHEMA_VERSION = 1
 
@@ -70,11 +79,25 @@ class BenchmarkConfig(Section):
     """Permuted benchmarks: the first task shows the images as they are."""
 
 
+def _widths(value: Any) -> Any:
+    """Take one number as one hidden layer."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return (value,)
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(
+            f"network.hidden = {value!r}: give the widths of the hidden layers, such as [100, 100]"
+        )
+    return value
+
+
 class NetworkConfig(Section):
     """The network, one for all runs of a stack."""
 
     name: Literal["mlp", "convnet"] = "mlp"
-    hidden: tuple[Annotated[int, Field(ge=1, le=100_000)], ...] = (100, 100)
+    hidden: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=100_000)], ...], BeforeValidator(_widths)
+    ] = (100, 100)
+    """Width of each hidden layer; a single number is one layer."""
     input_padding: Annotated[int, Field(ge=0, le=100)] = added_later(0)
     """Black pixels put around each image before the first layer, after what a task does to it."""
     input_mean: float = added_later(0.0)
@@ -163,6 +186,12 @@ class StrategyConfig(Section):
     """SHA-256 of the source of a strategy that lives outside the suite."""
 
 
+_SEEDS = TypeAdapter(
+    Annotated[int, Field(ge=1, le=10_000)]
+    | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+)
+
+
 class Protocol(Section):
     """What a user asks for: one benchmark and way of training, several strategies and seeds."""
 
@@ -176,11 +205,41 @@ class Protocol(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     strategies: dict[str, dict[str, Any]] = {"flatness": {}}
     """Strategy name to its settings; a list in place of a number is a grid."""
-    seeds: Annotated[int, Field(ge=1, le=10_000)] = 5
-    """Number of seeds."""
+    seeds: int | tuple[int, ...] = 5
+    """Number of seeds, or the seeds themselves."""
     first_seed: Annotated[int, Field(ge=0)] = 0
+    """Of so many seeds; the others follow it."""
     init_seed: Annotated[int, Field(ge=0)] | None = None
     """Seed of the initial weights of all runs; None is each run's own seed."""
+
+    @field_validator("seeds", mode="plain")
+    @classmethod
+    def _seeds_in_either_way(cls, value: Any) -> int | tuple[int, ...]:
+        try:
+            seeds = _SEEDS.validate_python(value)
+        except ValidationError:
+            raise ValueError(
+                f"seeds = {value!r}: give their number (1 to 10000), or a list such as [5, 6, 7]"
+            ) from None
+        if isinstance(seeds, tuple) and len(set(seeds)) < len(seeds):
+            raise ValueError(f"seeds = {list(seeds)}: a seed stands twice")
+        return seeds
+
+    @model_validator(mode="after")
+    def _first_of_a_number(self) -> Self:
+        if self.first_seed and not isinstance(self.seeds, int):
+            raise ValueError(
+                f"first_seed = {self.first_seed}: seeds are given by number, so there is no first "
+                "one to choose; leave it out"
+            )
+        return self
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """Return the seeds of its runs."""
+        if isinstance(self.seeds, int):
+            return tuple(range(self.first_seed, self.first_seed + self.seeds))
+        return self.seeds
 
     def run(self, benchmark: BenchmarkConfig, strategy: StrategyConfig, seed: int) -> RunConfig:
         """Return one of its runs, given the resolved benchmark and strategy."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -81,8 +81,9 @@ app.add_typer(leaderboard, name="leaderboard")
 
 def run_app(arguments: Sequence[str] | None = None) -> int:
     """Run a command; a mistake of the user's becomes one line on stderr and exit code 2."""
+    typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        typed = sys.argv[1:] if arguments is None else list(arguments)
+        _refuse_empty(typed)
         code = app(typed, prog_name="cl_bench", standalone_mode=False, obj=tuple(typed))
         sys.stdout.flush()
     except UserError as error:
@@ -94,9 +95,36 @@ def run_app(arguments: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # a usage error
-            return _mistake(error.format_message())
+            return _usage(error)
         raise
     return code if isinstance(code, int) else 0
+
+
+def _refuse_empty(typed: Sequence[str]) -> None:
+    """Refuse an option that is given with nothing in it: it would be taken for its default."""
+    for number, word in enumerate(typed):
+        option, equals, value = word.partition("=") if word.startswith("--") else ("", "=", word)
+        if equals and not value.strip():
+            before = typed[number - 1] if number else ""
+            name = option or (before if before.startswith("--") else "an argument")
+            raise UserError(f"{name} is empty; give it a value, or leave it out")
+
+
+def _usage(error: Any) -> int:
+    """Tell what was typed wrongly; a command that needs another word shows its help."""
+    from pydantic import ValidationError
+
+    from cl_bench.planning.validation import first_problem
+
+    message = error.format_message()
+    if "\n" in message:  # the help
+        print(message, file=sys.stderr)
+        return 2
+    if isinstance(error.__cause__, ValidationError):
+        value, right = first_problem(error.__cause__)
+        option = error.param.get_error_hint().replace("'", "")
+        message = f"{option}: {right}" if value in right else f"{option} = {value}: {right}"
+    return _mistake(message)
 
 
 def _mistake(message: str) -> int:

@@ -9,6 +9,7 @@ import typer
 
 from cl_bench.cli.output import Format, FormatOption, counted, emit, emit_many, remark
 from cl_bench.errors import unknown
+from cl_bench.planning.parsing import split_names
 
 if TYPE_CHECKING:
     from cl_bench.conformance.kit import Case, Result
@@ -36,7 +37,7 @@ def check(
 
     if scenario is not None and scenario not in set(Scenario):
         raise unknown("scenario", scenario, list(Scenario))
-    given = [name for text in strategies or [] for name in text.split(",") if name]
+    given = split_names(strategies, "strategies")
     names = list(dict.fromkeys(map(finding.resolve, given))) or finding.strategy_names()
 
     from cl_bench.conformance import kit

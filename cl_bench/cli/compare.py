@@ -10,6 +10,7 @@ import typer
 
 from cl_bench.cli.output import Format, FormatOption, emit_many, remark
 from cl_bench.errors import UserError
+from cl_bench.planning.parsing import split_names
 
 
 def compare(
@@ -52,7 +53,7 @@ def compare(
         raise UserError(f"--power {power:g}: give a difference above 0, such as 0.01")
     if picture is not None:
         check_path(picture)
-    strategies = [name for text in strategy or [] for name in text.split(",") if name]
+    strategies = split_names(strategy)
     runs = tables.select(out, strategies=strategies, benchmarks=benchmark or (), protocol=protocol)
     for warning in runs.warnings:
         remark(warning)

@@ -11,6 +11,7 @@ import typer
 
 from cl_bench.cli.output import Format, FormatOption, emit_many, remark
 from cl_bench.errors import UserError
+from cl_bench.planning.parsing import split_names
 
 if TYPE_CHECKING:
     from cl_bench.report.frontier_curves import Curve
@@ -76,7 +77,7 @@ def frontier(
     axes = [points.axis(name) for name in names]
     if picture is not None:
         check_path(picture)
-    strategies = [name for text in strategy or [] for name in text.split(",") if name]
+    strategies = split_names(strategy)
     records = points.read(out, strategies=strategies, protocol=protocol, across=across or ())
     for warning in records.runs.warnings:
         remark(warning)

@@ -92,7 +92,7 @@ def _settings(
 ) -> dict[str, Setting]:
     """Return the settings asked for, by name."""
     from cl_bench.landscape.setting import Setting, named
-    from cl_bench.planning.reading import parse_assignment
+    from cl_bench.planning.parsing import parse_assignment
     from cl_bench.planning.validation import validated
 
     found = {}

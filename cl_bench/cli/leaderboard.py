@@ -11,6 +11,7 @@ import typer
 from cl_bench.cli.output import Format, FormatOption, counted, emit, remark
 from cl_bench.cli.training import DataDirOption, Device, plan_runs, prepare, train
 from cl_bench.errors import UserError
+from cl_bench.planning.parsing import split_names
 
 if TYPE_CHECKING:
     from cl_bench.leaderboard.board import Built
@@ -65,7 +66,7 @@ def add(
     """Put some strategies on a board, in place of what it has of them; the others stay."""
     from cl_bench.leaderboard import board
 
-    names = [name for text in strategy for name in text.split(",") if name]
+    names = split_names(strategy)
     _show(board.add(config, out, to, names, tuning_note, tuning), format)
 
 
@@ -93,7 +94,7 @@ def versus(
     from cl_bench.leaderboard import versus as tables
     from cl_bench.results.files import replace
 
-    names = [name for name in others.split(",") if name]
+    names = split_names([others], "--others") if others else []
     rows = tables.differences(to, strategy, names)
     emit(rows, format, f"{strategy} against others")
     if page is not None:

@@ -10,6 +10,7 @@ import typer
 
 from cl_bench.cli.output import Format, FormatOption, counted, emit, emit_many, remark
 from cl_bench.errors import UserError
+from cl_bench.planning.parsing import split_names
 
 
 def predict(
@@ -37,7 +38,7 @@ def predict(
     from cl_bench.report import tables
     from cl_bench.results.frames import load_with_warnings
 
-    chosen = [name for text in strategy or [] for name in text.split(",") if name]
+    chosen = split_names(strategy)
     runs = tables.select(out, strategies=chosen, benchmarks=benchmark or (), protocol=protocol)
     for warning in runs.warnings:
         remark(warning)

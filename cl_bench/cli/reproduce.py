@@ -20,6 +20,7 @@ from cl_bench.cli.training import (
     train,
 )
 from cl_bench.errors import UserError, unknown
+from cl_bench.planning.parsing import split_names
 
 if TYPE_CHECKING:
     from cl_bench.leaderboard.published.tables import Cell, PublishedTable
@@ -73,7 +74,7 @@ def reproduce(
     known = {name: tables.cells_of(name, content) for name, content in every.items()}
     wanted = [Path(given).stem if tables.is_path(given) else given for given in table or every]
     chosen = [cell for name in wanted for cell in known[name]]
-    chosen = _of_names(chosen, [part for text in cells or [] for part in text.split(",") if part])
+    chosen = _of_names(chosen, split_names(cells, "cells"))
     if seeds:
         chosen = [_with_seeds(cell, seeds) for cell in chosen]
     if list_:

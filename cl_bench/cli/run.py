@@ -19,6 +19,7 @@ from cl_bench.cli.training import (
     DeviceOption,
     DownloadOption,
     ScenarioOption,
+    SeedsOption,
     SetOption,
     StrategyOption,
     TasksOption,
@@ -27,6 +28,7 @@ from cl_bench.cli.training import (
     prepare,
     train,
 )
+from cl_bench.planning.parsing import parse_seeds, split_names
 from cl_bench.tracking.mode import Mode
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def run(
     benchmark: BenchmarkOption = None,
     tasks: TasksOption = None,
     scenario: ScenarioOption = None,
-    seeds: Annotated[int | None, typer.Option(help="Number of seeds (default 5).")] = None,
+    seeds: SeedsOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     device: DeviceOption = Device.AUTO,
@@ -67,7 +69,7 @@ def run(
     """Train strategies and show how much they forget; runs that have a record are not run again."""
     from cl_bench.planning import reading
 
-    names = [name for text in strategy or [] for name in text.split(",") if name]
+    names = split_names(strategy)
     protocols = reading.read(
         config,
         strategies=names,
@@ -75,7 +77,7 @@ def run(
             "benchmark.name": benchmark,
             "benchmark.tasks": tasks,
             "benchmark.scenario": scenario,
-            "seeds": seeds,
+            "seeds": None if seeds is None else parse_seeds(seeds),
         },
         assignments=set_ or [],
     )

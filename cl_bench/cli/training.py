@@ -33,6 +33,10 @@ StrategyOption = Annotated[
 BenchmarkOption = Annotated[str | None, typer.Option(help="See `list benchmarks`.")]
 TasksOption = Annotated[int | None, typer.Option(help="Number of tasks.")]
 ScenarioOption = Annotated[str | None, typer.Option(help="task, domain or class.")]
+SeedsOption = Annotated[
+    str | None,
+    typer.Option(help="Number of seeds (default 5), or the seeds themselves, such as 5,6,7."),
+]
 ConfigOption = Annotated[
     str | None, typer.Option(help="A protocol: a name of `list configs` or a YAML file.")
 ]

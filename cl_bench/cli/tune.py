@@ -22,6 +22,7 @@ from cl_bench.cli.training import (
     train,
 )
 from cl_bench.errors import UserError
+from cl_bench.planning.parsing import split_names
 
 if TYPE_CHECKING:
     from cl_bench.benchmarks import Benchmark
@@ -160,7 +161,7 @@ def _protocol(config: str | None, given: Sequence[str], assignments: Sequence[st
     """Return the one protocol whose strategies are to be tuned."""
     from cl_bench.planning import reading
 
-    names = [name for text in given for name in text.split(",") if name]
+    names = split_names(given)
     found = reading.read(config, strategies=names, assignments=assignments)
     if len(found) > 1:
         raise UserError(f"these are {len(found)} protocols; tune is for one: give no lists")

@@ -25,6 +25,7 @@ from cl_bench.cli.training import (
     train,
 )
 from cl_bench.errors import UserError
+from cl_bench.planning.parsing import split_names
 
 
 def variance(
@@ -60,7 +61,7 @@ def variance(
         lookup(name)
     protocols = reading.read(
         config,
-        strategies=[name for text in strategy or [] for name in text.split(",") if name],
+        strategies=split_names(strategy),
         options={
             "benchmark.name": benchmark,
             "benchmark.tasks": tasks,

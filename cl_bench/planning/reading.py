@@ -7,7 +7,7 @@ the value and what would be right. A list in place of a value is a grid, one pro
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from cl_bench.config import Protocol
 from cl_bench.errors import UserError, unknown
 from cl_bench.planning import finding
+from cl_bench.planning.parsing import numeric, parse_assignment, parse_yaml
 from cl_bench.planning.validation import validated
 
 SECTIONS = ("benchmark", "network", "optimizer", "training", "evaluation")
@@ -47,14 +48,10 @@ def read(
     content = {
         key: dict(value) if isinstance(value, dict) else value for key, value in content.items()
     }
-    configured = _resolve_names(content.get("strategies", {}))
-    if not strategies and not configured:
-        configured = _resolve_names(Protocol.model_fields["strategies"].default)
+    default = Protocol.model_fields["strategies"].default
+    configured = _resolve_names(content.get("strategies", default).items(), where)
     if strategies:
-        chosen = [finding.resolve(name) for name in strategies]
-        for name in chosen:
-            if chosen.count(name) > 1:
-                raise UserError(f"strategy '{name}' is given twice")
+        chosen = _resolve_names([(name, None) for name in strategies], "")
         configured = {name: configured.get(name, {}) for name in chosen}
     content["strategies"] = configured
     for key, value in (options or {}).items():
@@ -66,33 +63,6 @@ def read(
     return [validated(Protocol, point, where) for point in _points(content)]
 
 
-def parse_assignment(text: str) -> tuple[str, Any]:
-    """Return the key and the value (read as YAML) of `key=value`."""
-    import yaml
-
-    key, equals, value = text.partition("=")
-    key = key.strip()
-    if not equals or not key or not value.strip():
-        raise UserError(f"--set {text}: give it as key=value, such as optimizer.learning_rate=0.1")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"--set {text}: the value is not valid YAML") from None
-    return key, _numeric(parsed)
-
-
-def _numeric(value: Any) -> Any:
-    """Read `1e-3` as the number that everyone means; YAML 1.1 takes it for text."""
-    if isinstance(value, list):
-        return [_numeric(item) for item in value]
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
 def _check_keys(content: dict[str, Any], where: str) -> None:
     """Refuse misspelt keys before anything else looks at the content."""
     for key, value in content.items():
@@ -102,13 +72,22 @@ def _check_keys(content: dict[str, Any], where: str) -> None:
             raise UserError(f"{where}{key} = {value!r}: must be a mapping of keys to values")
 
 
-def _resolve_names(strategies: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _resolve_names(
+    strategies: Collection[tuple[str, Any]], where: str
+) -> dict[str, dict[str, Any]]:
+    """Return the settings given for each strategy, by its name."""
+    if not strategies:
+        raise UserError(f"{where}strategies = {{}}: name at least one, such as naive: {{}}")
     resolved: dict[str, dict[str, Any]] = {}
-    for given, settings in strategies.items():
+    for given, settings in strategies:
         name = finding.resolve(str(given))
+        if name in resolved:  # by its name and by its path
+            raise UserError(f"{where}strategy '{name}' is given twice")
         if settings is not None and not isinstance(settings, dict):
-            raise UserError(f"strategies.{given} = {settings!r}: must be a mapping of settings")
-        resolved[name] = {key: _numeric(value) for key, value in (settings or {}).items()}
+            raise UserError(
+                f"{where}strategies.{given} = {settings!r}: must be a mapping of settings"
+            )
+        resolved[name] = {key: numeric(value) for key, value in (settings or {}).items()}
     return resolved
 
 
@@ -183,8 +162,6 @@ def load_config(name_or_path: str) -> dict[str, Any]:
     Raises:
         UserError: unknown name, no such file, or not a YAML mapping.
     """
-    import yaml
-
     if name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path:
         path = Path(name_or_path).expanduser()
         if not path.is_file():
@@ -194,10 +171,10 @@ def load_config(name_or_path: str) -> dict[str, Any]:
     else:
         raise unknown("config", name_or_path, config_names())
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is not valid YAML: {reason}") from None
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    content = parse_yaml(text, str(path))
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no settings; a config is a YAML mapping")
     return content

@@ -45,10 +45,7 @@ def runs_of(protocol: Protocol, benchmark: Benchmark) -> list[RunConfig]:
         code = finding.code_hash(name)
         for settings in settings_grid(name, given):
             strategy = StrategyConfig(name=name, settings=settings, code=code)
-            of_seeds = [
-                protocol.run(resolved, strategy, seed)
-                for seed in range(protocol.first_seed, protocol.first_seed + protocol.seeds)
-            ]
+            of_seeds = [protocol.run(resolved, strategy, seed) for seed in protocol.all_seeds]
             _check_steps(of_seeds[0], benchmark, kind)
             runs += of_seeds
     return runs
@@ -61,6 +58,9 @@ def settings_grid(name: str, given: dict[str, Any]) -> list[dict[str, Any]]:
         UserError: an unknown setting, or a value of the wrong type or out of range.
     """
     model = finding.load(name).Settings
+    for key, value in given.items():
+        if value == []:
+            raise UserError(f"{name}.{key} = []: a grid needs at least one value")
     axes = [value if isinstance(value, list) else [value] for value in given.values()]
     return [
         validated(model, dict(zip(given, point, strict=True)), prefix=f"{name}.").model_dump(

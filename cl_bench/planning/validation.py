@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 from cl_bench.errors import UserError, unknown
 
 Model = TypeVar("Model", bound=BaseModel)
-
-_BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 def validated(model: type[Model], values: Any, where: str = "", prefix: str = "") -> Model:
@@ -30,61 +26,45 @@ def validated(model: type[Model], values: Any, where: str = "", prefix: str = ""
         raise _explained(error, model, where, prefix) from None
 
 
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """Return the value that a check refuses first and what would be right, in pydantic's words."""
+    problem = error.errors()[0]
+    right = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    value = repr(problem["input"])
+    shown = value if len(value) <= 80 else f"{value[:79]}…"
+    return shown, right.partition(", unable to")[0]
+
+
 def _explained(
     error: ValidationError, model: type[BaseModel], where: str, prefix: str
 ) -> UserError:
-    """Turn pydantic's report into one line about its first problem."""
     problem = error.errors()[0]
+    value, right = first_problem(error)
+    path, owner = _place(problem["loc"], model)
+    key = prefix + ".".join(path)
+    if problem["type"] == "extra_forbidden":
+        start = key.removesuffix(path[-1])
+        return UserError(f"{where}{unknown('key', key, [start + n for n in owner.model_fields])}")
+    if problem["type"] == "missing":
+        return UserError(f"{where}{key} is missing")
+    if problem["type"] == "value_error":  # of our own: it names the key and the value
+        return UserError(f"{where}{right}")
+    return UserError(f"{where}{key} = {value}: {right}")
+
+
+def _place(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[list[str], type[BaseModel]]:
+    """Return the keys that lead to a problem, and the innermost model on the way."""
     owner: type[BaseModel] = model
-    field: FieldInfo | None = None
     path: list[str] = []
     annotation: Any = model
-    for part in map(str, problem["loc"]):
+    for part in map(str, loc):
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            owner, field = annotation, annotation.model_fields.get(part)
+            owner = annotation
+            field = owner.model_fields.get(part)
             annotation = field.annotation if field else None
         elif get_origin(annotation) is dict:
             annotation = get_args(annotation)[1]
-        else:  # an item of a tuple, or a branch of a union
+        else:  # an item of a list, or a branch of a union
             break
         path.append(part)
-    if problem["type"] == "extra_forbidden":
-        start = prefix + "".join(f"{part}." for part in path[:-1])
-        known = [start + name for name in owner.model_fields]
-        return UserError(f"{where}{unknown('key', start + path[-1], known)}")
-    message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    if problem["type"] == "value_error" or field is None:
-        return UserError(f"{where}{message}")
-    allowed = _allowed(field)
-    if allowed:
-        message = f"must be {allowed}"
-    return UserError(f"{where}{prefix}{'.'.join(path)} = {problem['input']!r}: {message}")
-
-
-def _allowed(field: FieldInfo) -> str:
-    """Return the allowed range of a numeric field as text, or nothing."""
-    bounds: dict[str, Any] = {}
-
-    def collect(marks: Iterable[Any]) -> None:
-        for mark in marks:
-            for name in _BOUNDS:
-                if getattr(mark, name, None) is not None:
-                    bounds[name] = getattr(mark, name)
-
-    def walk(annotation: Any) -> None:
-        collect(getattr(annotation, "__metadata__", ()))
-        for inner in get_args(annotation):
-            if isinstance(inner, FieldInfo):
-                collect(inner.metadata)
-            walk(inner)
-        for mark in getattr(annotation, "__metadata__", ()):
-            if isinstance(mark, FieldInfo):
-                collect(mark.metadata)
-
-    collect(field.metadata)
-    walk(field.annotation)
-    if not bounds:
-        return ""
-    return "a number " + " and ".join(
-        f"{sign} {bounds[name]:g}" for name, sign in _BOUNDS.items() if name in bounds
-    )
+    return path, owner

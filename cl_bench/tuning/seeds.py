@@ -19,7 +19,7 @@ def check_seeds(first: int, count: int, protocol: Protocol) -> None:
             f"--first-seed {first}: tuning seeds start at {FIRST_TUNING_SEED}, so that no seed "
             f"that settings were chosen with is reported; give {FIRST_TUNING_SEED} or more"
         )
-    reported = range(protocol.first_seed, protocol.first_seed + protocol.seeds)
+    reported = sorted(protocol.all_seeds)
     both = set(reported) & set(range(first, first + count))
     if both:
         raise UserError(

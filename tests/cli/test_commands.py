@@ -237,19 +237,41 @@ def test_there_is_nothing_to_predict_from_where_no_landscape_was_measured(stored
 
 MISTAKES = [
     (["run", "--strategy=flatnes"], "unknown strategy 'flatnes'; did you mean flatness"),
-    (["run", "--seeds=0"], "seeds = 0: must be"),
-    (["run", "--seeds=many"], "Invalid value for '--seeds'"),
+    (["run", "--seeds=0"], "seeds = 0: give their number (1 to 10000), or a list such as"),
+    (["run", "--seeds=many"], "seeds = 'many': give their number"),
+    (["run", "--seeds=5.5"], "seeds = 5.5: give their number"),
+    (["run", "--seeds=5,x"], "seeds = [5, 'x']: give their number"),
+    (["run", "--tasks=two"], "--tasks = 'two': should be a valid integer"),
+    (["run", "--workers=0"], "--workers = '0': should be greater than or equal to 1"),
+    (["run", "--format=xml"], "--format: 'xml' is not one of 'table', 'json', 'csv'"),
+    (["run", "--strategy", ""], "--strategy is empty"),
+    (["run", "--strategy="], "--strategy is empty"),
+    (["run", "--strategy=naive,,ewc"], "--strategy naive,,ewc: a name is empty"),
+    (["run", "--strategy=naive,naive"], "strategy 'naive' is given twice"),
+    (["run", "--out="], "--out is empty"),
+    (["run", "--data-dir", " "], "--data-dir is empty"),
+    (["run", "--config="], "--config is empty"),
+    (["run", "--set=flatness.strength="], "--set flatness.strength=: give it as key=value"),
+    (["run", "--set=flatness.strength=[]"], "flatness.strength = []: a grid needs at least one"),
+    (["list", ""], "an argument is empty"),
+    (["check", "naive,"], "a name is empty"),
+    (["compare", "--strategy", ""], "--strategy is empty"),
+    (["compare", "--strategy=,"], "--strategy ,: a name is empty"),
+    (["leaderboard", "build", "--config", "", "--out=x"], "--config is empty"),
     (["run", "--scenario=klass"], "should be 'task', 'domain' or 'class'"),
     (["run", "--benchmark=permuted-mnis"], "did you mean permuted-mnist"),
     (["run", "--set=flatness.strenth=1"], "did you mean flatness.strength"),
-    (["run", "--set=flatness.strength=-1"], "flatness.strength = -1: must be a number >= 0"),
+    (["run", "--set=flatness.strength=-1"], "flatness.strength = -1: should be greater than or"),
     (["run", "--data-dir=/not/there"], "--data-dir /not/there: there is no such folder"),
     (["run", "--out=/dev/null/runs"], "cannot write runs to /dev/null/runs"),
     (["run", "--config=not-there.yaml"], "there is no config file not-there.yaml"),
     (["run", "--wandb=of"], "unknown W&B mode 'of'; did you mean off"),
     (["rum"], "Did you mean 'run'?"),
     (["run", "--sedes=3"], "No such option"),
-    (["run", "--set=evaluation.landscape=5"], "landscape = 5: must be a number >= 100"),
+    (
+        ["run", "--set=evaluation.landscape=5"],
+        "landscape = 5: should be greater than or equal",
+    ),
     (["list", "strategy"], "is not one of"),
     (["compare", "--out=/not/there"], "no folder of runs at /not/there"),
     (["compare", "--metric=forgeting"], "did you mean forgetting"),
@@ -257,7 +279,7 @@ MISTAKES = [
     (["compare", "--power=0"], "--power 0: give a difference above 0"),
     (["variance", "--strategy=naive", "--set=init_seed=3"], "init_seed = 3: --inits sets it"),
     (["variance", "--set=training.batch_size=[1,2]"], "these are 2 protocols"),
-    (["variance", "--inits=1"], "Invalid value for '--inits'"),
+    (["variance", "--inits=1"], "--inits = '1': should be greater than or equal to 2"),
     (["show", "--out=/not/there"], "no folder of runs at /not/there"),
     (["predict", "--out=/not/there"], "no folder of runs at /not/there"),
 ]
@@ -274,6 +296,15 @@ def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(
     assert printed.err.startswith("error: ")
     assert message in printed.err
     assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["leaderboard"]])
+def test_a_command_without_its_word_shows_its_help(words, capsys):
+    assert main(words) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("Usage: cl_bench")
+    assert "error:" not in shown
+    assert all(len(line) <= 100 for line in shown.splitlines())
 
 
 def test_a_device_that_is_not_there_is_a_mistake(tmp_path, monkeypatch, capsys):

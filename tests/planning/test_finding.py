@@ -1,13 +1,13 @@
-"""Strategies and configs are found by name, and mistakes in them are told in one line."""
+"""Strategies are found by name, and mistakes in their files are told in one line."""
 
 import subprocess
 import sys
 
 import pytest
 
-from cl_bench.config import Protocol, Scenario
+from cl_bench.config import Scenario
 from cl_bench.errors import UserError
-from cl_bench.planning import finding, reading
+from cl_bench.planning import finding
 
 MINE = '''"""Mine: holds nothing.
 
@@ -99,45 +99,3 @@ def test_unknown_names_get_the_nearest():
         finding.resolve("flatnes")
     with pytest.raises(UserError, match="no strategy file"):
         finding.resolve("./not_there.py")
-    with pytest.raises(UserError, match="did you mean permuted-mnist-5"):
-        reading.load_config("permuted-mnist-6")
-
-
-def test_the_default_config_is_the_default_protocol():
-    (named,) = reading.read("permuted-mnist-5")
-    content = named.model_dump(exclude={"description", "source"})
-    default = Protocol().model_dump(exclude={"description", "source"})
-    default["benchmark"] |= {"tasks": 5, "scenario": Scenario.DOMAIN}
-    assert content == default
-
-
-@pytest.mark.parametrize("name", ["permuted-mnist-10", "permuted-mnist-20", "rotated-mnist-5"])
-def test_what_is_called_the_default_protocol_differs_in_its_benchmark_alone(name):
-    (named,) = reading.read(name)
-    left_out = {"description", "source", "benchmark"}
-    assert named.model_dump(exclude=left_out) == Protocol().model_dump(exclude=left_out)
-
-
-@pytest.mark.parametrize("name", reading.config_names())
-def test_every_config_is_valid_and_says_where_it_comes_from(name):
-    (read,) = reading.read(name)
-    assert read.description
-    assert read.source
-
-
-def test_a_config_that_is_not_yaml_or_misspelt_is_told_in_one_line(tmp_path):
-    path = tmp_path / "mine.yaml"
-    for text, message in [
-        ("a: [1", "is not valid YAML"),
-        ("", "holds no settings"),
-        ("benchmrk: {}", "unknown key 'benchmrk'; did you mean benchmark"),
-        ("training: {epoch: 1}", "unknown key 'training.epoch'; did you mean training.epochs"),
-        ("training: 3", "training = 3: must be a mapping"),
-        ("training: {epochs: 1, iterations: 5}", "not both"),
-        ("seeds: 0", "seeds = 0: must be a number >= 1"),
-    ]:
-        path.write_text(text)
-        with pytest.raises(UserError, match=message) as caught:
-            reading.read(str(path))
-        assert "\n" not in str(caught.value)
-        assert "mine.yaml" in str(caught.value)

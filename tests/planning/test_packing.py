@@ -114,6 +114,24 @@ def test_what_is_no_number_does_not_share_a_stack():
     assert sizes(planned("seeds=3", strategies=["naive", "joint"])) == [3, 3]
 
 
+def test_seeds_are_given_by_their_number_or_one_by_one():
+    made = planned("seeds=[5, 6, 7]", strategies=["naive", "joint"])
+    assert [config.seed for config in made.configs] == [5, 6, 7] * 2
+    assert sizes(made) == [3, 3]
+    by_number = planned("seeds=3", "first_seed=5", strategies=["naive"])
+    assert [c.run_id for c in by_number.configs] == [c.run_id for c in made.configs[:3]]
+    with pytest.raises(UserError, match="first_seed = 5: seeds are given by number"):
+        planned("seeds=[5, 6, 7]", "first_seed=5")
+
+
+def test_a_number_is_one_hidden_layer_and_still_of_a_grid():
+    assert planned("network.hidden=100").configs[0].network.hidden == (100,)
+    same = planned("network.hidden=[100]").configs[0]
+    assert planned("network.hidden=100").configs[0].run_id == same.run_id
+    grid = planned("network.hidden=[[10], 20]", "seeds=1")
+    assert [config.network.hidden for config in grid.configs] == [(10,), (20,)]
+
+
 def test_the_same_run_asked_for_twice_is_one_run():
     assert len(planned("ewc.strength=[1, 1.0]", "seeds=2", strategies=["ewc"]).configs) == 2
 
@@ -169,16 +187,27 @@ def test_packing_loses_no_run_and_is_near_the_best_possible(runs, workers, limit
     ("assignment", "message"),
     [
         ("ewc.strenth=1", "unknown key 'ewc.strenth'; did you mean ewc.strength"),
-        ("ewc.strength=-1", "ewc.strength = -1: must be a number >= 0"),
-        ("ewc.strength=many", "ewc.strength = 'many': must be a number >= 0"),
-        ("optimizer.learning_rate=0", "learning_rate = 0: must be a number > 0 and <= 1000"),
-        ("optimizer.learning_rate=nan", "must be a number > 0"),
+        ("ewc.strength=-1", "ewc.strength = -1: should be greater than or equal to 0"),
+        ("ewc.strength=many", "ewc.strength = 'many': should be a valid number"),
+        ("optimizer.learning_rate=0", "learning_rate = 0: should be greater than 0"),
+        ("optimizer.learning_rate=nan", "learning_rate = nan: should be a finite number"),
+        ("ewc.strength=[]", r"ewc.strength = \[\]: a grid needs at least one value"),
+        ("network.hidden=ten", r"network.hidden = 'ten': give the widths .* such as \[100, 100\]"),
+        ("network.hidden=0", "network.hidden = 0: should be greater than or equal to 1"),
+        (
+            "seeds=2.5",
+            r"seeds = 2.5: give their number \(1 to 10000\), or a list such as \[5, 6, 7\]",
+        ),
+        ("seeds=[]", r"seeds = \[\]: give their number"),
+        ("seeds=[3, -1]", r"seeds = \[3, -1\]: give their number"),
+        ("seeds=[3, 4, 3]", r"seeds = \[3, 4, 3\]: a seed stands twice"),
+        ("benchmark={tasks: 2, tasks: 3}", "unknown key 'benchmark'|the key 'tasks' stands twice"),
         ("optimizer.nam=sgd", "did you mean optimizer.name"),
         ("optimizer.name=sdg", "should be 'sgd', 'momentum', 'adam' or 'rmsprop'"),
         ("flatness.strength=1", "strategy 'flatness', which is not run here"),
-        ("benchmark.tasks=0", "benchmark.tasks = 0: must be a number >= 1"),
+        ("benchmark.tasks=0", "benchmark.tasks = 0: should be greater than or equal to 1"),
         ("training.batch_size=[]", "a grid needs at least one value"),
-        ("seeds=0", "seeds = 0: must be"),
+        ("seeds=0", "seeds = 0: give their number"),
         ("seeds", "give it as key=value"),
         ("seeds=[", "not valid YAML"),
         ("evaluation.split=valid", "set benchmark.validation_fraction"),

@@ -69,8 +69,7 @@ def run_config(cell: Cell, seed: int) -> RunConfig:
 def entry_from_records(cell: Cell, table: PublishedTable, out: Path) -> Entry | None:
     """Return the entry of a cell from the records of its seeds; None where there are none."""
     store = RunStore(out)
-    first = cell.protocol.first_seed
-    configs = [run_config(cell, first + number) for number in range(cell.protocol.seeds)]
+    configs = [run_config(cell, seed) for seed in cell.protocol.all_seeds]
     runs = [store.open(store.directory(config)) for config in configs if store.exists(config)]
     for run in runs:
         run.verify()

@@ -89,7 +89,7 @@ def frontier(
     shown = {title: frontier_tables.configurations(found, [*curves, *bounds], people=people)}
     if errors:
         shown |= _scores(curves, limit, people)
-    if any(each.of_machine for each in axes):
+    if any(each.timed for each in axes):
         for line in records.machines():
             remark(f"seconds are not of one machine and stack: {line}")
     emit_many(shown, format)

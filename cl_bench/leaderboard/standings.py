@@ -1,6 +1,6 @@
 """Who stands where: every figure computed anew from the entries' matrices, ranks by confidence.
 
-A rank is a range: all places that the shown differences (`statistics.compare`, paired by seed)
+A rank is a range: all places that the shown differences (`comparison.compare`, paired by seed)
 leave an entry. Entries that nothing tells apart share places, and so tie.
 """
 
@@ -19,6 +19,8 @@ from cl_bench.metrics import METRICS, Evaluations
 if TYPE_CHECKING:
     import pandas as pd
 
+    from cl_bench.metrics.comparison import Comparison
+
 Rows = list[dict[str, Any]]
 
 FIGURES = ("average_accuracy", "forgetting", "learning_accuracy")
@@ -33,8 +35,8 @@ class Standings:
 
     rows: Rows
     """A row for each entry, best rank first and unranked ones last."""
-    pairs: Rows
-    """A row for each pair of ranked entries, as `statistics.compare` gives them."""
+    pairs: list[Comparison]
+    """Each pair of ranked entries."""
 
 
 def standings(entries: Sequence[Entry]) -> Standings:
@@ -44,7 +46,8 @@ def standings(entries: Sequence[Entry]) -> Standings:
     entries less those shown to be worse. An entry of fewer than `statistics.MIN_SEEDS` seeds has
     none and takes no part in the correction for the number of pairs.
     """
-    from cl_bench.metrics.statistics import A_HIGHER, B_HIGHER, MIN_SEEDS, compare, summarise
+    from cl_bench.metrics.comparison import compare, summarise
+    from cl_bench.metrics.statistics import A_HIGHER, B_HIGHER, MIN_SEEDS
 
     frame = _frame(entries)
     ranked = {entry.group_id for entry in entries if len(entry.runs) >= MIN_SEEDS}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +34,17 @@ ON_SET = "on the set"
 DOMINATED = "dominated"
 NOT_SHOWN = "not shown to be dominated"
 TOO_FEW_MEASURED = "too few measurements"
+
+
+class Kind(Enum):
+    """How a figure comes about, and so what its values at several seeds are evidence of."""
+
+    SAMPLED = "differs from seed to seed by chance"
+    TIMED = "measured once for several runs and divided among them, as the seconds of a stack are"
+    COUNTED = "known without error, as bytes are: nothing to test where no seed changes it"
+
+
+SAMPLED = (Kind.SAMPLED, Kind.SAMPLED)
 
 
 @dataclass(frozen=True)
@@ -113,23 +125,21 @@ def hypervolumes(errors: Array, reference: ArrayLike = UNIT_REFERENCE) -> Array:
     return np.array([hypervolume_2d(errors[:, seed], reference) for seed in range(errors.shape[1])])
 
 
-def standings(
-    samples: Sequence[pd.DataFrame], measured: Sequence[bool] = (False, False)
-) -> list[Standing]:
+def standings(samples: Sequence[pd.DataFrame], kinds: Sequence[Kind] = SAMPLED) -> list[Standing]:
     """Return where each configuration stands: on the Pareto set of the means, or off it, how sure.
 
     One is shown to be dominated where a member of the set is shown to be better in one figure, and
     in the other is shown to be better, too, or has the very same value at every seed. Shown is what
     `statistics.verdict` calls so: paired by seed, five common seeds at least, the interval clear
     of 0, and the p-value corrected by Holm over all pairs of a configuration with a member that
-    dominates it. The p-value of a pair is the larger of its two (both must hold).
+    dominates it. The p-value of a pair is the larger of its two (both must hold). Of a figure that
+    is counted and the same at every seed of each there is nothing to test.
 
     Args:
         samples: for each configuration its two figures by seed: two columns, and an index by
             which the values are paired, such as (seed, stream_id).
-        measured: which of the two figures is measured once for several runs and divided among
-            them, as the seconds of a stack are: equal differences then are one measurement, and
-            five measurements are needed.
+        kinds: how each of the two figures comes about. Of one that is timed equal differences are
+            one measurement, and five measurements are needed.
     """
     means = np.array([sample.mean().to_numpy() for sample in samples]).reshape(-1, 2)
     on = pareto_set(means)
@@ -138,7 +148,7 @@ def standings(
         for off in np.flatnonzero(~on).tolist()
         for member in np.flatnonzero(on & dominates(means, means[off])).tolist()
     ]
-    tests = [_test(samples[off], samples[member], measured) for off, member in pairs]
+    tests = [_test(samples[off], samples[member], kinds) for off, member in pairs]
     corrected = holm([test.p for test in tests])
     shown = [test.verdict(float(p)) for test, p in zip(tests, corrected, strict=True)]
     found = [Standing(ON_SET if each else NOT_SHOWN) for each in on]
@@ -154,32 +164,34 @@ class _Test:
     """Whether one configuration is worse than another in both figures."""
 
     p: float
-    """NaN where there are too few values to tell."""
+    """NaN where there are too few values to tell, or nothing to test."""
     intervals: tuple[Interval, ...] = ()
-    """The difference in each figure that is not the same at every seed."""
+    """The difference in each figure that is not known."""
     too_few: str = ""
 
     def verdict(self, p_corrected: float) -> str:
         if self.too_few:
             return self.too_few
         shown = [verdict(interval, p_corrected) == A_HIGHER for interval in self.intervals]
-        return DOMINATED if shown and all(shown) else NOT_SHOWN
+        return DOMINATED if all(shown) else NOT_SHOWN
 
 
-def _test(worse: pd.DataFrame, better: pd.DataFrame, measured: Sequence[bool]) -> _Test:
+def _test(worse: pd.DataFrame, better: pd.DataFrame, kinds: Sequence[Kind]) -> _Test:
     common = worse.index.intersection(better.index).sort_values()
     a, b = worse.loc[common].to_numpy(), better.loc[common].to_numpy()
     if len(common) < MIN_SEEDS:
         return _Test(float("nan"), too_few=TOO_FEW)
     found = []
-    for figure in range(2):
-        if (a[:, figure] == b[:, figure]).all():
+    for figure, kind in enumerate(kinds):
+        mine, theirs = a[:, figure], b[:, figure]
+        known = kind is Kind.COUNTED and np.ptp(mine) == np.ptp(theirs) == 0
+        if known or (mine == theirs).all():
             continue
         rows = np.arange(len(common))
-        if measured[figure]:
-            rows = np.unique(a[:, figure] - b[:, figure], return_index=True)[1]
+        if kind is Kind.TIMED:
+            rows = np.unique(mine - theirs, return_index=True)[1]
             if len(rows) < MIN_SEEDS:
                 return _Test(float("nan"), too_few=TOO_FEW_MEASURED)
-        found.append(paired_difference(a[rows, figure], b[rows, figure]))
-    p = max((difference.p for difference in found), default=1.0)
+        found.append(paired_difference(mine[rows], theirs[rows]))
+    p = max((difference.p for difference in found), default=float("nan"))
     return _Test(p, tuple(difference.interval for difference in found))

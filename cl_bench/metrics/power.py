@@ -1,8 +1,9 @@
 """Power of the paired comparison: how small a difference so many seeds can show.
 
 The test is the two-sided paired t-test that verdicts rest on; its power comes from the noncentral
-t distribution. The standard deviation is that of the seeds at hand; at five seeds the true one may
-be .6 to 2.9 times as large (95 %), so that what comes out is for planning.
+t distribution. Differences that do not vary are tested by sign flips (`statistics`), which show
+them for certain or never. The standard deviation is that of the seeds at hand; at five seeds the
+true one may be .6 to 2.9 times as large (95 %), so that what comes out is for planning.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 
 import numpy as np
 
-from cl_bench.metrics.statistics import LEVEL, MIN_SEEDS
+from cl_bench.metrics.statistics import LEVEL, MIN_SEEDS, least_sign_flip_p
 
 POWER = 0.8
 """Chance of showing a difference that is there."""
@@ -35,7 +36,7 @@ def power(difference: float, deviation: float, seeds: int, alpha: float = ALPHA)
     if seeds < 2 or not math.isfinite(deviation):
         return float("nan")
     if deviation == 0:
-        return alpha if difference == 0 else 1.0
+        return float(difference != 0 and least_sign_flip_p(seeds) < alpha)
     return _power(abs(difference) / deviation * math.sqrt(seeds), seeds, alpha)
 
 
@@ -78,11 +79,13 @@ def detectable(deviation: float, seeds: int, alpha: float = ALPHA) -> float:
         alpha: error rate of the test.
 
     Returns:
-        A difference in the deviation's unit; NaN under `MIN_SEEDS`, where nothing can be shown,
-        or where the deviation is not defined.
+        A difference in the deviation's unit; NaN where nothing can be shown (under `MIN_SEEDS`,
+        or of differences that do not vary), or where the deviation is not defined.
     """
     if seeds < MIN_SEEDS or not math.isfinite(deviation):
         return float("nan")
+    if deviation == 0:
+        return 0.0 if least_sign_flip_p(seeds) < alpha else float("nan")
     from scipy.optimize import brentq
 
     root = brentq(lambda at: _power(at, seeds, alpha) - POWER, 0.0, _certain(seeds, alpha))

@@ -17,7 +17,7 @@ from cl_bench.config import Number, Protocol, RunConfig
 from cl_bench.errors import UserError, unknown
 from cl_bench.metrics import METRICS, matrix
 from cl_bench.metrics.costs import COSTS
-from cl_bench.metrics.frontier import Standing, old_and_new_error, standings
+from cl_bench.metrics.frontier import Kind, Standing, old_and_new_error, standings
 from cl_bench.metrics.statistics import Interval, mean_interval
 from cl_bench.report import tables
 from cl_bench.results.frames import differing, named
@@ -39,7 +39,12 @@ class Axis:
     title: str
     unit: str
     higher_is_better: bool = False
-    of_machine: bool = False
+    kind: Kind = Kind.SAMPLED
+
+    @property
+    def timed(self) -> bool:
+        """Return whether it tells of the machine as much as of the method."""
+        return self.kind is Kind.TIMED
 
     @property
     def sign(self) -> float:
@@ -160,7 +165,8 @@ def axis(name: str) -> Axis:
         return Axis(name, metric.title, metric.unit, metric.higher_is_better)
     if name in COSTS:
         cost = COSTS[name]
-        return Axis(name, cost.title, cost.unit, of_machine=cost.of_machine)
+        kind = Kind.TIMED if cost.of_machine else Kind.COUNTED
+        return Axis(name, cost.title, cost.unit, kind=kind)
     titles = {OLD_ERROR: "error on old tasks", NEW_ERROR: "error on the new task"}
     if name in titles:
         return Axis(name, titles[name], "fraction")
@@ -190,7 +196,7 @@ def front(records: Records, x: str, y: str, references: Collection[str] = ()) ->
     competing = tuple(p for p in points if p.strategy not in references)
     signs = [each.sign for each in axes]
     standing = standings(
-        [point.sample * signs for point in competing], [each.of_machine for each in axes]
+        [point.sample * signs for point in competing], [each.kind for each in axes]
     )
     others = tuple(p for p in points if p.strategy in references)
     return Front(*axes, competing, tuple(standing), others)

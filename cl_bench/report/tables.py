@@ -99,7 +99,7 @@ def results(runs: Runs, *, people: bool = False) -> Rows:
 
     Tasks are numbered from 1. Intervals are of the mean over seeds (`statistics.mean_interval`).
     """
-    from cl_bench.metrics.statistics import summarise
+    from cl_bench.metrics.comparison import summarise
 
     summaries = {metric: summarise(runs.metrics, metric) for metric in HEADLINES}
     by_group = {
@@ -150,7 +150,7 @@ def differences(
             which one the seeds at hand show; each for one test alone (`seeds_needed`,
             `detectable`) and as strictly as Holm's correction ever is (`…_holm`).
     """
-    from cl_bench.metrics.statistics import compare
+    from cl_bench.metrics.comparison import compare
 
     rows = compare(runs.metrics, metric)
     if power is not None:
@@ -217,7 +217,7 @@ def accuracy_matrix(accuracy: pd.DataFrame) -> Rows:
 def figures(runs: Runs, *, people: bool = False) -> Rows:
     """Return a row for each metric of one configuration's runs: its mean with its interval."""
     from cl_bench.metrics import METRICS
-    from cl_bench.metrics.statistics import summarise
+    from cl_bench.metrics.comparison import summarise
 
     found: Rows = []
     for name, metric in METRICS.items():

@@ -10,7 +10,9 @@ from cl_bench.metrics.frontier import (
     DOMINATED,
     NOT_SHOWN,
     ON_SET,
+    SAMPLED,
     TOO_FEW_MEASURED,
+    Kind,
     Standing,
     dominates,
     hypervolume_2d,
@@ -125,9 +127,9 @@ def test_fewer_than_five_common_seeds_show_nothing():
 def test_what_is_measured_once_for_many_runs_is_one_measurement():
     good, bad = sample(1.0, 0.1), sample(2.0, 0.5)
     assert standings([good, bad])[1].verdict == DOMINATED
-    assert standings([good, bad], (True, False))[1].verdict == TOO_FEW_MEASURED
+    assert standings([good, bad], (Kind.TIMED, Kind.SAMPLED))[1].verdict == TOO_FEW_MEASURED
     bad["x"] += np.arange(6) / 100  # six measurements
-    assert standings([good, bad], (True, False))[1].verdict == DOMINATED
+    assert standings([good, bad], (Kind.TIMED, Kind.SAMPLED))[1].verdict == DOMINATED
 
 
 def test_the_member_that_dominates_most_clearly_is_named():
@@ -142,3 +144,16 @@ def test_equals_are_rarely_called_dominated():
         draws = [sample(0.2, 0.2, 5, 0.01, f"{trial} {k}") for k in range(6)]
         called += any(each.verdict == DOMINATED for each in standings(draws))
     assert called <= 3  # 1 in 20 is what the level allows
+
+
+def test_what_is_counted_needs_no_test_where_no_seed_changes_it():
+    good, bad = sample(1.0, 0.1, seeds=5, noise=0.0), sample(2.0, 0.5, seeds=5, noise=0.0)
+    assert standings([good, bad])[1].verdict == NOT_SHOWN  # five seeds allow no p below .0625
+    counted = (Kind.COUNTED, Kind.SAMPLED)
+    assert standings([good, bad], counted)[1].verdict == NOT_SHOWN  # nor in the other figure
+    assert standings([good, bad], (Kind.COUNTED, Kind.COUNTED))[1].verdict == DOMINATED
+    spread = sample(0, 0, seeds=5, noise=0.01, name="spread") * [0, 1]
+    assert standings([good, bad + spread], counted)[1].verdict == DOMINATED
+    assert standings([good, bad + spread], SAMPLED)[1].verdict == NOT_SHOWN
+    less = good.assign(y=bad["y"])  # the same accuracy for fewer bytes
+    assert standings([less, bad], counted)[1].verdict == DOMINATED

@@ -42,7 +42,15 @@ def test_what_is_not_defined():
     assert np.isnan(power(0.1, 0.1, 1))
     assert np.isnan(power(0.1, float("nan"), 5))
     assert np.isnan(detectable(0.1, 4))  # no winner is named under five seeds
-    assert detectable(0.0, 5) == 0
-    assert seeds_needed(0.1, 0.0) == 5
     assert seeds_needed(1e-6, 1.0) is None
     assert seeds_needed(0.1, float("nan")) is None
+
+
+def test_differences_that_do_not_vary_are_shown_from_six_seeds_on():
+    """Of two configurations; the sign-flip test of five seeds cannot fall below .0625."""
+    assert [power(0.1, 0.0, seeds) for seeds in (5, 6)] == [0, 1]
+    assert power(0.0, 0.0, 6) == 0
+    assert seeds_needed(0.1, 0.0) == 6
+    assert seeds_needed(0.1, 0.0, 0.05 / 36) == 11
+    assert np.isnan(detectable(0.0, 5))
+    assert detectable(0.0, 6) == 0

@@ -174,6 +174,8 @@ def least_sign_flip_p(seeds: int) -> float:
 def _sign_flip_p(delta: NDArray[np.float64]) -> float:
     from scipy.stats import permutation_test
 
+    same = _same(delta)
+    delta = np.round(delta / same) * same  # else sums that tie would not, for their rounding
     flips = permutation_test(
         (delta, np.zeros_like(delta)),
         lambda x, y, axis: np.mean(x - y, axis=axis),
@@ -269,7 +271,12 @@ def plain(value: float) -> float | None:
 
 
 def _constant(values: NDArray[np.float64]) -> bool:
-    return bool(np.ptp(values) <= _SAME * max(1.0, float(np.abs(values).max())))
+    return bool(np.ptp(values) <= _same(values))
+
+
+def _same(values: NDArray[np.float64]) -> float:
+    """Return by how much values may differ that are the same but for the order of their sums."""
+    return _SAME * max(1.0, float(np.abs(values).max()))
 
 
 def _step(values: NDArray[np.float64]) -> float:
@@ -278,4 +285,4 @@ def _step(values: NDArray[np.float64]) -> float:
     Of values that all differ the deviation is never below it (from three on).
     """
     gaps = np.diff(np.sort(values))
-    return float(gaps[gaps > _SAME * max(1.0, float(np.abs(values).max()))].min())
+    return float(gaps[gaps > _same(values)].min())

@@ -152,7 +152,7 @@ def differences(
     """
     from cl_bench.metrics.comparison import compare
 
-    rows = compare(runs.metrics, metric)
+    rows: Rows = [{**row} for row in compare(runs.metrics, metric)]
     if power is not None:
         rows = [row | _powers(row, power, rows) for row in rows]
     if not people:

@@ -154,3 +154,10 @@ def test_a_spread_of_several_steps_is_tested_by_students_t():
     assert found.p == pytest.approx(ttest_1samp(delta, 0).pvalue)
     assert found.p < 0.001
     assert found.p_sign_flip == 0.0625
+
+
+def test_sign_flips_that_tie_are_counted_whatever_the_rounding_of_their_sums():
+    """Differences -1, 1, 1 steps and none: every flip is as extreme as what was seen."""
+    a = np.array([0.0, 0.0, 0.1 + 0.2, 0.7 + 0.1, 0.9]) + 1e-4 * np.array([0, 0, -1, 1, 1])
+    found = statistics.paired_difference(a, np.array([0.0, 0.0, 0.3, 0.8, 0.9]))
+    assert (found.p_sign_flip, found.p) == (1.0, 1.0)

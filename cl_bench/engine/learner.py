@@ -5,22 +5,17 @@ Strategies see this object and the current task's data, and nothing else of the 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from cl_bench.config import RunConfig, Scenario
+from cl_bench.engine.draws import Draws, by_seed
 from cl_bench.engine.losses import Loss, cross_entropy_cotangent
 from cl_bench.engine.networks import Network
 from cl_bench.engine.optimizers import build_optimizer
 from cl_bench.engine.tasks import Batch, Outputs
-from cl_bench.seeding import torch_generator
-
-_BLOCK = 64
-"""Small draws are made for so many steps at a time: a generator costs more than its numbers."""
-_SMALL = 4096
 
 
 class Learner:
@@ -46,7 +41,7 @@ class Learner:
         self.outputs = outputs
         self.device = device
         self.batch_size = configs[0].training.batch_size
-        self.initial = self._made_by([c.weights_seed for c in configs], network.initial)
+        self.initial = by_seed([c.weights_seed for c in configs], network.initial).to(device)
         """The weights before any training, [R, D]."""
         self.theta = self.initial.clone()
         """The weights, [R, D]."""
@@ -67,7 +62,7 @@ class Learner:
         """During a step: the task's own minibatch."""
         self.batch: Batch
         """During a step: the minibatch that is trained on, `begin_step`'s."""
-        self._draws: dict[tuple[object, ...], tuple[int, Tensor]] = {}
+        self.draws = Draws(self.seeds, device)
 
     @property
     def scenario(self) -> Scenario:
@@ -141,33 +136,10 @@ class Learner:
         """Return uniform numbers in [0, 1), [R, *shape], each run's from its own stream.
 
         The stream is that of the purpose, the run's seed, the task and the step: the same call
-        gives the same numbers, and two draws in one step need two purposes.
+        gives the same numbers, so that two draws of one shape in one step need two purposes.
         """
-        return self._draw(torch.rand, "uniform", purpose, shape)
+        return self.draws.draw("uniform", purpose, shape, self.task, self.step_number)
 
     def normal(self, purpose: str, *shape: int) -> Tensor:
         """Return standard normal numbers, [R, *shape], drawn as `uniform` draws."""
-        return self._draw(torch.randn, "normal", purpose, shape)
-
-    def _draw(
-        self, draw: Callable[..., Tensor], kind: str, purpose: str, shape: tuple[int, ...]
-    ) -> Tensor:
-        many = _BLOCK if math.prod(shape) <= _SMALL else 1
-        block, within = divmod(self.step_number, many)
-        key = (kind, purpose, shape)
-        kept = self._draws.get(key)
-        place = self.task * 2**40 + block
-        if kept is None or kept[0] != place:
-            names = ("strategy", kind, purpose)
-
-            def drawn(seed: int) -> Tensor:
-                generator = torch_generator(*names, seed, self.task, block)
-                return draw((many, *shape), generator=generator)
-
-            kept = self._draws[key] = (place, self._made_by(self.seeds, drawn))
-        return kept[1][:, within]
-
-    def _made_by(self, seeds: Sequence[int], make: Callable[[int], Tensor]) -> Tensor:
-        """Return what the seed of each run makes, [R, …]."""
-        made = {seed: make(seed) for seed in set(seeds)}
-        return torch.stack([made[seed] for seed in seeds]).to(self.device)
+        return self.draws.draw("normal", purpose, shape, self.task, self.step_number)

@@ -50,7 +50,8 @@ class Stack:
 
     def counters(self) -> dict[str, Any]:
         """Return how far the training is, as JSON has it."""
-        return {name: getattr(self.learner, name) for name in _COUNTERS}
+        counters = {name: getattr(self.learner, name) for name in _COUNTERS}
+        return {**counters, "draws": self.learner.draws.state()}
 
     def state(self) -> dict[str, State]:
         """Return all else that the rest of the training depends on, by name; nothing is copied."""
@@ -66,6 +67,7 @@ class Stack:
         learner = self.learner
         for name in _COUNTERS:
             setattr(learner, name, snapshot.content[name])
+        learner.draws.load(snapshot.content["draws"])
         for name, tensor in snapshot.part("learner").tensors.items():
             getattr(learner, name).copy_(tensor)
         give(learner.optimizer, snapshot.part("optimizer"), {})

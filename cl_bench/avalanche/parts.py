@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cl_bench.config import OptimizerConfig, Scenario
-from cl_bench.engine.losses import MASKED_LOGIT
+from cl_bench.engine.losses import masked
 from cl_bench.engine.networks import MLP, ModuleNetwork, Network
 from cl_bench.engine.tasks import Outputs, TaskData
 
@@ -79,9 +79,7 @@ class MaskedCrossEntropy(nn.Module):
             mask: Tensor | None = self._outputs.of_task[self._task_of_label[labels]]
         else:
             mask = self._outputs.competing(self.task, training=True)
-        if mask is not None:
-            logits = logits.masked_fill(~mask, MASKED_LOGIT)
-        return functional.cross_entropy(logits, labels, reduction=self.reduction)
+        return functional.cross_entropy(masked(logits, mask), labels, reduction=self.reduction)
 
 
 def make_optimizer(config: OptimizerConfig, module: nn.Module) -> torch.optim.Optimizer:

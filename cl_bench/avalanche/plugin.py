@@ -59,7 +59,7 @@ class StrategyPlugin(SupervisedPlugin):
     Args:
         name: a strategy's name, or the path of its file (`./mine.py`).
         scenario: "domain", "task" or "class". With the last two, the outputs of a task are its
-            classes, and those that do not compete are put out of the model's output: "task"
+            classes, and those that do not compete are -inf in the model's output: "task"
             leaves those of the task, "class" those of the classes seen so far.
         seed: names the streams of the strategy's random numbers.
         outputs: class scenario: whether the "seen" or "all" outputs compete in training.
@@ -235,7 +235,7 @@ class StrategyPlugin(SupervisedPlugin):
     def after_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         self._logits = strategy.mb_output
         self._gates = None
-        strategy.mb_output = self._masked(self._logits, self.learner.batch.mask)
+        strategy.mb_output = masked(self._logits[None], self.learner.batch.mask)[0]
 
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         if type(self.own).loss is not Strategy.loss:
@@ -291,10 +291,6 @@ class StrategyPlugin(SupervisedPlugin):
         rest = (r[:1].expand(len(labels), *r.shape[1:]) for r in self._rest)
         return [images, labels, *rest]
 
-    @staticmethod
-    def _masked(logits: Tensor, mask: Tensor | None) -> Tensor:
-        return masked(logits.unsqueeze(0), mask).squeeze(0)
-
     # --- a task ends ------------------------------------------------------------------------
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
@@ -338,7 +334,7 @@ class StrategyPlugin(SupervisedPlugin):
         if type(self.own).predict is not Strategy.predict:
             seen = self._pixels.encode(strategy.mb_x).unsqueeze(0)
             strategy.mb_output = self.own.predict(seen).squeeze(0)
-        strategy.mb_output = self._masked(strategy.mb_output, self._compete)
+        strategy.mb_output = masked(strategy.mb_output, self._compete)
 
 
 def _load(dataset: Any, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -90,7 +90,7 @@ class Evaluator:
             right += ((predicted == y) & real).sum(1)
             right_agnostic += ((masked(logits, seen).argmax(-1) == y) & real).sum(1)
             log_p = functional.log_softmax(competing, -1).gather(-1, target.unsqueeze(-1))
-            loss -= (log_p.squeeze(-1).double() * real).sum(1)
+            loss -= log_p.squeeze(-1).double().masked_fill(~real, 0).sum(1)
             if confusion:
                 cell = target * outputs + predicted
                 table.scatter_add_(1, cell, real.long())

@@ -6,6 +6,7 @@ curvature all start from.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from torch import Tensor
@@ -13,16 +14,20 @@ from torch.nn import functional
 
 from cl_bench.engine.tasks import Batch
 
-MASKED_LOGIT = -1e4
-"""Logit of an output that does not compete: its probability is exactly 0 in float32."""
-
 Loss = Callable[[Tensor, Batch], Tensor]
 """Maps logits [R, B, C] and their minibatch to the loss of each run, [R, 1]."""
 
 
 def masked(logits: Tensor, mask: Tensor | None) -> Tensor:
-    """Return logits [R, B, C] with the outputs outside the mask ([C] or [R, B, C]) put out."""
-    return logits if mask is None else logits.masked_fill(~mask, MASKED_LOGIT)
+    """Return logits [..., B, C] that are -inf where an output does not compete.
+
+    Its probability is 0, whatever the other logits, and so is its gradient.
+
+    Args:
+        logits: of all outputs.
+        mask: bool [C] or [..., B, C], the outputs that compete; None is all of them.
+    """
+    return logits if mask is None else logits.masked_fill(~mask, -math.inf)
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:

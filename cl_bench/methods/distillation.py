@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cl_bench.config import Scenario
 from cl_bench.engine.learner import Learner
-from cl_bench.engine.losses import MASKED_LOGIT, masked
+from cl_bench.engine.losses import masked
 
 
 def competing(learner: Learner, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,7 +45,7 @@ def by_task(logits: Tensor, outputs: Tensor) -> Tensor:
     width = int(outputs.sum(1).max())
     index = outputs.long().argsort(dim=1, descending=True, stable=True)[:, :width]
     chosen = logits.index_select(-1, index.flatten()).unflatten(-1, index.shape)
-    return chosen.masked_fill(~outputs.gather(1, index), MASKED_LOGIT)
+    return masked(chosen, outputs.gather(1, index))
 
 
 def probabilities(logits: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
@@ -72,7 +72,8 @@ def cross_entropy_to(targets: Tensor, logits: Tensor, temperature: Tensor | floa
     scaled = _over(logits, temperature)
     scaled = scaled - scaled.detach().amax(-1, keepdim=True)
     # Targets sum to 1, so that -sum p log q is log sum exp less sum p * logit.
-    each = scaled.exp().sum(-1).log() - (targets * scaled).sum(-1)
+    wanted = targets * scaled.masked_fill(targets == 0, 0)  # -inf where it does not compete
+    each = scaled.exp().sum(-1).log() - wanted.sum(-1)
     return each.flatten(1).sum(1, keepdim=True) / targets.shape[1]
 
 

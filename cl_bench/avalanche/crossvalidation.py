@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cl_bench.avalanche.pairs import BASELINE, PROTOCOLS, Pair
-from cl_bench.metrics import compute
 from cl_bench.metrics.statistics import paired_difference
+from cl_bench.results.figures import compute
 
 if TYPE_CHECKING:
     from cl_bench.results.record import RunRecord

@@ -6,7 +6,6 @@ Importing this package loads NumPy alone; `cl_bench.metrics.statistics` needs pa
 from cl_bench.metrics.definitions import (
     METRICS,
     Metric,
-    compute,
     figures,
     forgetting_by_task,
     intransigence_by_task,
@@ -14,14 +13,20 @@ from cl_bench.metrics.definitions import (
     minimum_by_task,
     names,
 )
-from cl_bench.metrics.evaluations import REFERENCE_STRATEGY, Evaluations, evaluations, matrix
+from cl_bench.metrics.evaluations import (
+    REFERENCE_STRATEGY,
+    Evaluations,
+    diverged,
+    evaluations,
+    matrix,
+)
 
 __all__ = [
     "METRICS",
     "REFERENCE_STRATEGY",
     "Evaluations",
     "Metric",
-    "compute",
+    "diverged",
     "evaluations",
     "figures",
     "forgetting_by_task",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from cl_bench.errors import unknown
-from cl_bench.metrics.evaluations import Array, Evaluations, evaluations, matrix
+from cl_bench.metrics.evaluations import Array, Evaluations
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,13 @@ def average_incremental_accuracy(run: Evaluations) -> float:
 
 
 def forgetting_by_task(run: Evaluations) -> Array:
-    """Return `[T-1]`: best accuracy on task j after any task before the last, less the final one.
+    """Return `[T-1]`: best accuracy on task j after any of tasks j … T-2, less the final one.
 
-    Negative where the last task improved on everything before.
+    As Chaudhry's code has it. What was reached on a task that was not yet learnt is no knowledge
+    that could be forgotten. Negative where the last task improved on all before.
     """
-    earlier, last = run.matrix[:-1, :-1], run.matrix[-1, :-1]
-    return np.fmax.reduce(earlier, axis=0, initial=np.nan) - last
+    learnt = np.where(np.tri(run.tasks, dtype=bool), run.matrix, np.nan)[:-1, :-1]
+    return np.fmax.reduce(learnt, axis=0, initial=np.nan) - run.matrix[-1, :-1]
 
 
 def forgetting(run: Evaluations) -> float:
@@ -158,7 +159,7 @@ _TABLE = (
         title="forgetting",
         unit="fraction",
         higher_is_better=False,
-        definition="mean over j < T-1 of max over l < T-1 of a[l, j], less a[T-1, j]",
+        definition="mean over j < T-1 of max over j <= l < T-1 of a[l, j], less a[T-1, j]",
         source=_CHAUDHRY.format("forgetting measure F"),
         function=forgetting,
         needs="matrix",
@@ -247,24 +248,7 @@ def lookup(name: str) -> Metric:
 
 
 def figures(run: Evaluations) -> dict[str, float]:
-    """Return every metric of a run's evaluations by name."""
+    """Return every metric of a run's evaluations by name; all NaN where the run diverged."""
+    if run.diverged:
+        return dict.fromkeys(METRICS, float("nan"))
     return {metric.name: metric.function(run) for metric in _TABLE}
-
-
-def compute(record: Any, joint: Any = None) -> dict[str, float]:
-    """Return every metric of a run by name; NaN where the run cannot have it.
-
-    Args:
-        record: the run.
-        joint: the run of joint training of the same protocol and seed, for intransigence.
-
-    Raises:
-        ValueError: `joint` is of another protocol or seed.
-    """
-    reference = None
-    if joint is not None:
-        mine, theirs = record.config, joint.config
-        if (mine.protocol_id, mine.seed) != (theirs.protocol_id, theirs.seed):
-            raise ValueError("the joint run is of another protocol or seed")
-        reference = np.diag(matrix(joint)[0])
-    return figures(evaluations(record.accuracy, record.curve, reference))

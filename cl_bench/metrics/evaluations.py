@@ -7,7 +7,7 @@ the untrained accuracies, and each task's lowest accuracy while later tasks were
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ class Evaluations:
     """`[T]`: lowest accuracy on each task in evaluations while later tasks were trained."""
     reference: Array
     """`[T]`: accuracy on task k of the joint run right after task k; NaN without a joint run."""
+    diverged: bool = False
+    """Whether losses or weights left the finite numbers: its accuracies are of a broken network."""
 
     @property
     def tasks(self) -> int:
@@ -42,30 +44,52 @@ class Evaluations:
         return len(self.matrix)
 
 
-def matrix(source: Any) -> tuple[Array, Array]:
+def matrix(accuracy: pd.DataFrame) -> tuple[Array, Array]:
     """Return the accuracy matrix `[T, T]` and the untrained accuracies `[T]`.
 
     Args:
-        source: a run's record, or its accuracy table (columns after_task, task, accuracy).
+        accuracy: a run's accuracy table (columns after_task, task, accuracy).
 
     Returns:
         `a[i, j]`, accuracy on task j after task i, and the accuracies before any training; NaN
         where nothing was evaluated.
     """
-    table: Any = source if hasattr(source, "columns") else source.accuracy
-    return _square(table, "accuracy")
+    return _square(accuracy, "accuracy")
+
+
+def diverged(accuracy: pd.DataFrame, curve: pd.DataFrame) -> bool:
+    """Return whether a run diverged, as its losses have it: one on a learnt task is not finite.
+
+    The loss on a task still to come may well be infinite: its outputs need not compete yet.
+
+    Args:
+        accuracy: the run's accuracy table (columns after_task, task, loss).
+        curve: the evaluations during training (columns training_task, task, loss); may be empty.
+    """
+    for table, during in ((accuracy, "after_task"), (curve, "training_task")):
+        learnt = (table["task"] <= table[during]).to_numpy()
+        if not np.isfinite(table["loss"].to_numpy()[learnt]).all():
+            return True
+    return False
 
 
 def evaluations(
-    accuracy: pd.DataFrame, curve: pd.DataFrame | None = None, reference: Array | None = None
+    accuracy: pd.DataFrame,
+    curve: pd.DataFrame | None = None,
+    reference: Array | None = None,
+    *,
+    diverged: bool = False,
 ) -> Evaluations:
     """Return a run's evaluations as arrays.
 
     Args:
-        accuracy: the run's accuracy table (`record.ACCURACY_COLUMNS`).
-        curve: the evaluations during training (`record.CURVE_COLUMNS`); may be empty or None.
+        accuracy: the run's accuracy table (columns after_task, task, accuracy,
+            accuracy_agnostic).
+        curve: the evaluations during training (columns training_task, task, accuracy); may be
+            empty or None.
         reference: `[T]`, accuracy on each task of the joint run of the same protocol and seed
             right after that task (the diagonal of its matrix).
+        diverged: whether the run is known to have diverged.
     """
     aware, initial = _square(accuracy, "accuracy")
     agnostic, _ = _square(accuracy, "accuracy_agnostic")
@@ -79,7 +103,7 @@ def evaluations(
         reference = np.full(tasks, np.nan)
     if reference.shape != (tasks,):
         raise ValueError(f"the reference has shape {reference.shape}; the run has {tasks} tasks")
-    return Evaluations(aware, initial, agnostic, minimum, reference)
+    return Evaluations(aware, initial, agnostic, minimum, reference, diverged)
 
 
 def _square(accuracy: pd.DataFrame, column: str) -> tuple[Array, Array]:

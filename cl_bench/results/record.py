@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cl_bench import metrics
 from cl_bench.config import SCHEMA_VERSION, RunConfig
 
 ACCURACY_COLUMNS = ("after_task", "task", "accuracy", "accuracy_agnostic", "loss", "samples")
@@ -70,3 +71,13 @@ class RunRecord:
     about w_i: `loss` L_j(w_i); `distance` |w_i - w_j|; `quadratic`, half of (w_i - w_j)^T H_j
     (w_i - w_j). What a row is not about is NaN."""
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def diverged(self) -> bool:
+        """Return whether a loss on a learnt task, or a final weight, is not finite.
+
+        What such a run answers is no result: its metrics are NaN, and nothing ranks it.
+        """
+        if metrics.diverged(self.accuracy, self.curve):
+            return True
+        return not all(np.isfinite(value).all() for value in self.weights.values())

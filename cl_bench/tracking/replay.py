@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cl_bench.metrics import METRICS, Evaluations, compute, evaluations
+from cl_bench.metrics import METRICS, Evaluations, evaluations
+from cl_bench.results.figures import compute
 
 if TYPE_CHECKING:
     from cl_bench.results.record import RunRecord

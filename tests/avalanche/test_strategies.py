@@ -21,8 +21,8 @@ from cl_bench.cli.crossvalidate import crossvalidate
 from cl_bench.cli.output import Format
 from cl_bench.config import Scenario
 from cl_bench.errors import UserError
-from cl_bench.metrics import compute
 from cl_bench.planning import finding
+from cl_bench.results.figures import compute
 from cl_bench.results.store import RunStore
 from tests import support
 from tests.training import config, train

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from cl_bench import metrics
 from cl_bench.errors import UserError
+from cl_bench.results.figures import compute
 from tests.support import make_record
 
 TRIANGLE = [[0.95], [0.97, 0.94], [0.98, 0.90, 0.93]]
@@ -31,7 +32,7 @@ DIPS = [
 
 def full(**changes):
     values = {"matrix": FULL, "initial": INITIAL, "agnostic": AGNOSTIC, "curve": DIPS}
-    return metrics.compute(make_record(**{**values, **changes}))
+    return compute(make_record(**{**values, **changes}))
 
 
 def approx(value):
@@ -56,13 +57,32 @@ def test_forgetting_is_chaudhrys_best_earlier_row_less_the_last():
     record = make_record(matrix=TRIANGLE)
     run = metrics.evaluations(record.accuracy)
     assert metrics.forgetting_by_task(run) == approx(np.array([-0.01, 0.04]))
-    assert metrics.compute(record)["forgetting"] == approx(0.015)
+    assert compute(record)["forgetting"] == approx(0.015)
 
 
-def test_forgetting_counts_a_better_row_before_the_task_itself():
-    # Chaudhry's maximum runs over all earlier tasks l, also l < j
+def test_forgetting_counts_from_the_task_itself_on_as_chaudhrys_code_does():
+    # task 1 did best before it was learnt (.70): nothing that could be forgotten
     matrix = [[0.9, 0.7], [0.9, 0.6, 0.1], [0.9, 0.5, 0.8]]
-    assert full(matrix=matrix)["forgetting"] == approx((0.0 + 0.2) / 2)
+    assert full(matrix=matrix)["forgetting"] == approx((0.0 + (0.6 - 0.5)) / 2)
+
+
+def test_forgetting_by_task_on_four_tasks_by_hand():
+    matrix = [
+        [0.90, 0.99, 0.10, 0.10],
+        [0.95, 0.80, 0.99, 0.10],
+        [0.85, 0.82, 0.70, 0.99],
+        [0.80, 0.60, 0.75, 0.90],
+    ]
+    run = metrics.evaluations(make_record(matrix=matrix).accuracy)
+    # task 0: max(.90, .95, .85) - .80; task 1: max(.80, .82) - .60; task 2: .70 - .75
+    assert metrics.forgetting_by_task(run) == approx(np.array([0.15, 0.22, -0.05]))
+    assert metrics.METRICS["forgetting"].function(run) == approx((0.15 + 0.22 - 0.05) / 3)
+
+
+def test_forgetting_of_two_tasks_is_the_diagonal_less_the_last():
+    assert full(matrix=[[0.9, 0.95], [0.7, 0.8]], initial=[0.1, 0.1], agnostic=None, curve=[])[
+        "forgetting"
+    ] == approx(0.2)
 
 
 def test_forgetting_does_not_count_the_untrained_network():
@@ -84,7 +104,7 @@ def test_learning_accuracy_is_riemers_mean_of_the_diagonal():
 def test_intransigence_is_chaudhrys_joint_reference_less_the_diagonal():
     joint = make_record("joint", matrix=[[0.92], [0.9, 0.91], [0.9, 0.9, 0.94]])
     record = make_record(matrix=FULL)
-    assert metrics.compute(record, joint)["intransigence"] == approx((0.02 + 0.06 - 0.01) / 3)
+    assert compute(record, joint)["intransigence"] == approx((0.02 + 0.06 - 0.01) / 3)
     run = metrics.evaluations(record.accuracy, reference=np.array([0.92, 0.91, 0.94]))
     assert metrics.intransigence_by_task(run) == approx(np.array([0.02, 0.06, -0.01]))
 
@@ -92,7 +112,7 @@ def test_intransigence_is_chaudhrys_joint_reference_less_the_diagonal():
 def test_intransigence_is_undefined_without_a_joint_run_and_refuses_a_foreign_one():
     assert np.isnan(full()["intransigence"])
     with pytest.raises(ValueError, match="another protocol or seed"):
-        metrics.compute(make_record(seed=0), make_record("joint", seed=1))
+        compute(make_record(seed=0), make_record("joint", seed=1))
 
 
 def test_min_acc_is_de_langes_mean_of_the_lowest_accuracy_after_learning():
@@ -107,7 +127,7 @@ def test_min_acc_counts_the_evaluations_at_the_ends_of_tasks():
 def test_min_acc_does_not_count_the_task_while_it_is_learnt():
     improving = [[0.5], [0.8, 0.9]]
     curve = [(0, 1, 0, 0.1), (1, 1, 0, 0.7)]
-    values = metrics.compute(make_record(matrix=improving, curve=curve))
+    values = compute(make_record(matrix=improving, curve=curve))
     assert values["min_acc"] == approx(0.7)
 
 
@@ -123,7 +143,7 @@ def test_the_stability_gap_is_undefined_where_nothing_was_evaluated_during_train
 
 
 def test_a_single_task_has_accuracies_but_no_forgetting_and_no_transfer():
-    values = metrics.compute(make_record(matrix=[[0.9]]))
+    values = compute(make_record(matrix=[[0.9]]))
     defined = {name for name, value in values.items() if not np.isnan(value)}
     assert defined == {
         "average_accuracy",
@@ -135,9 +155,9 @@ def test_a_single_task_has_accuracies_but_no_forgetting_and_no_transfer():
     assert all(values[name] == 0.9 for name in defined)
 
 
-def test_matrix_takes_a_record_or_its_table_and_leaves_nan_where_nothing_was_evaluated():
+def test_matrix_leaves_nan_where_nothing_was_evaluated():
     record = make_record(matrix=FULL, initial=INITIAL)
-    a, initial = metrics.matrix(record)
+    a, initial = metrics.matrix(record.accuracy)
     assert initial.tolist() == INITIAL
     assert np.isnan(a[0, 2])
     assert a[1].tolist() == FULL[1]
@@ -167,7 +187,7 @@ def test_listing_metrics_imports_neither_pandas_nor_torch():
 @given(arrays(float, (4, 4), elements=st.floats(0, 1)))
 def test_relations_that_hold_for_every_matrix(matrix):
     record = make_record(matrix=matrix)
-    values = metrics.compute(record)
+    values = compute(record)
     # the best earlier row is at least the diagonal, so forgetting is at least -BWT
     assert values["forgetting"] >= -values["backward_transfer"] - 1e-9
     # average accuracy = learning accuracy + (T-1)/T BWT

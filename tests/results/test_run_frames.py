@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import cl_bench
-from cl_bench import metrics
 from cl_bench.errors import UserError
+from cl_bench.results.figures import compute
 from cl_bench.results.frames import RUN_COLUMNS, load_with_warnings
 from cl_bench.results.store import RunStore
 from tests.support import landscape_frame, make_record
@@ -72,7 +72,7 @@ def test_metrics_are_a_row_a_run_and_find_the_joint_run_of_the_same_seed(runs):
     table = cl_bench.load(runs.root, "metrics").set_index("run_id")
     assert len(table) == 3
     found = table.loc[record.config.run_id]
-    for name, value in metrics.compute(record, joint).items():
+    for name, value in compute(record, joint).items():
         assert found[name] == pytest.approx(value, nan_ok=True), name
     assert found.intransigence == pytest.approx(0.15)
     assert np.isnan(table.loc[alone.config.run_id].intransigence)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cl_bench.metrics import compute
+from cl_bench.results.figures import compute
 from cl_bench.tracking.replay import AXES, SAMPLES_SEEN, TASKS_SEEN, replay
 from tests.support import landscape_frame, make_record
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from cl_bench.errors import UserError
-from cl_bench.metrics import compute, matrix
+from cl_bench.metrics import matrix
+from cl_bench.results.figures import compute
 from cl_bench.tracking.offline import read_offline
 from cl_bench.tracking.replay import SAMPLES_SEEN, TASKS_SEEN, replay
 from cl_bench.tracking.sink import Sink, send
@@ -47,7 +48,7 @@ def test_an_offline_file_holds_the_whole_run(runs: Path):
     told = replay(record)
 
     assert [values(row) for row in run.history] == told.rows
-    accuracy = matrix(record)[0]
+    accuracy = matrix(record.accuracy)[0]
     for row in run.history:
         if TASKS_SEEN in row:
             after = row[TASKS_SEEN] - 1

@@ -7,8 +7,6 @@ benchmark, one way of training, some strategies, some seeds. Resolving it gives 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -22,6 +20,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+from cl_bench.plain import sha256
 
 SCHEMA_VERSION = 1
 
@@ -294,5 +294,4 @@ class RunConfig(Section):
 
 def digest(content: dict[str, Any]) -> str:
     """Return an address: 16 hexadecimal digits of the SHA-256 of the content as JSON."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return sha256(content)[:16]

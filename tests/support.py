@@ -23,13 +23,7 @@ from cl_bench.config import (
     StrategyConfig,
     TrainingConfig,
 )
-from cl_bench.results.record import (
-    ACCURACY_COLUMNS,
-    CURVE_COLUMNS,
-    LANDSCAPE_COLUMNS,
-    PREDICTION_COLUMNS,
-    RunRecord,
-)
+from cl_bench.results.record import TABLES, RunRecord
 from cl_bench.seeding import numpy_generator
 
 SAMPLES = 1000
@@ -125,7 +119,7 @@ def landscape_frame(tasks: int, seed: int = 0) -> pd.DataFrame:
     """Return a loss landscape's table of so many tasks: plain numbers, NaN where it has none."""
     rng = numpy_generator("test landscape", seed)
     pairs = [(after, task) for after in range(tasks) for task in range(after + 1)]
-    columns = list(LANDSCAPE_COLUMNS)
+    columns = list(TABLES["landscape"])
     frame = pd.DataFrame(rng.uniform(0.1, 1, size=(len(pairs), 8)), columns=columns[2:])
     frame.insert(0, "after_task", [after for after, _ in pairs])
     frame.insert(1, "task", [task for _, task in pairs])
@@ -154,7 +148,7 @@ def _accuracy_frame(
         for task, (value, other) in enumerate(zip(aware, free, strict=True)):
             if not np.isnan(value):
                 rows.append((after, task, float(value), float(other), 1.0 - value, SAMPLES))
-    return pd.DataFrame(rows, columns=list(ACCURACY_COLUMNS))
+    return pd.DataFrame(rows, columns=list(TABLES["accuracy"]))
 
 
 def _default_curve(
@@ -173,9 +167,8 @@ def _curve_frame(rows: Sequence[tuple[int, int, int, float]]) -> pd.DataFrame:
         (training, step, training * 60_000 + step * 64, task, value, 1.0 - value)
         for training, step, task, value in rows
     ]
-    frame = pd.DataFrame(full, columns=list(CURVE_COLUMNS))
-    whole = ("training_task", "step", "samples_seen", "task")
-    return frame.astype({c: "int64" if c in whole else "float64" for c in CURVE_COLUMNS})
+    frame = pd.DataFrame(full, columns=list(TABLES["curve"]))
+    return frame.astype(TABLES["curve"])
 
 
 def _prediction_frame(tasks: int) -> pd.DataFrame:
@@ -184,4 +177,4 @@ def _prediction_frame(tasks: int) -> pd.DataFrame:
         for task in range(tasks)
         for label in range(OUTPUTS)
     ]
-    return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
+    return pd.DataFrame(rows, columns=list(TABLES["predictions"]))

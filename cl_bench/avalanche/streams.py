@@ -11,9 +11,7 @@ import inspect
 import itertools
 import json
 import random
-import shutil
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -23,6 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cl_bench import atomic
 from cl_bench.avalanche.data import cache_dir, dataset_root
 from cl_bench.errors import UserError
 
@@ -222,15 +221,10 @@ class StreamCache:
             with _locked(self.folder / f".{name}.lock"):
                 if (content := _content(final)) is not None:
                     return content
-                for left_over in (final, *self.folder.glob(f".{name}-*")):
-                    shutil.rmtree(left_over, ignore_errors=True)
-                aside = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self.folder))
-                try:
+                atomic.sweep(self.folder, f".{name}-*")
+                with atomic.new_folder(final) as aside:
                     make(aside)
-                    aside.chmod(0o755)
-                    aside.rename(final)
-                finally:
-                    shutil.rmtree(aside, ignore_errors=True)
+                    atomic.place(aside, final, lambda there: _content(there) is not None)
         except OSError as error:
             if _content(final) is None:
                 raise UserError(f"{final} cannot be made: {error.strerror or error}") from error

@@ -38,8 +38,8 @@ from cl_bench.engine.threads import one_thread
 from cl_bench.engine.training import Progress, task_steps
 from cl_bench.errors import UserError
 from cl_bench.planning import finding
-from cl_bench.results.provenance import collect
-from cl_bench.results.record import RunRecord
+from cl_bench.results.provenance import Provenance, collect
+from cl_bench.results.record import Cost, RunRecord
 from cl_bench.seeding import torch_generator
 
 
@@ -222,11 +222,11 @@ class _Run:
                 )
                 self.recorder.after_task(after, task, found)
 
-    def record(self, provenance: dict[str, Any]) -> RunRecord:
+    def record(self, provenance: Provenance) -> RunRecord:
         size = self.config.training.batch_size
         pixels = int(np.prod(self.benchmark.input_shape))
         kept = 0 if self.strategy.all_data else parts.bytes_kept(self.agent, pixels)
-        cost = {
+        cost: Cost = {
             "seconds": self.stopwatch.seconds(),
             "samples_seen": self.steps * size,
             "gradient_passes": round(self.images / size, 3),

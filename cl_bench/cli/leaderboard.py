@@ -91,8 +91,8 @@ def versus(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show a strategy's paired differences to others on every board."""
+    from cl_bench.atomic import replace
     from cl_bench.leaderboard import versus as tables
-    from cl_bench.results.files import replace
 
     names = split_names([others], "--others") if others else []
     rows = tables.differences(to, strategy, names)

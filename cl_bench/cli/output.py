@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,8 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+
+from cl_bench.plain import plain
 
 Row = Mapping[str, Any]
 
@@ -39,7 +40,7 @@ def emit(rows: Sequence[Row], format: str = "table", title: str = "") -> None:
         title: put above a table for people.
     """
     if format == Format.JSON:
-        print(json.dumps([_plain(row) for row in rows], indent=2))
+        print(json.dumps([plain(row) for row in rows], indent=2))
     elif format == Format.CSV:
         _print_csv(rows)
     else:
@@ -49,7 +50,7 @@ def emit(rows: Sequence[Row], format: str = "table", title: str = "") -> None:
 def emit_many(tables: Mapping[str, Sequence[Row]], format: str = "table") -> None:
     """Print several tables by title: JSON is one object of arrays, CSV has blank lines between."""
     if format == Format.JSON:
-        content = {title: [_plain(row) for row in rows] for title, rows in tables.items()}
+        content = {title: [plain(row) for row in rows] for title, rows in tables.items()}
         print(json.dumps(content, indent=2))
         return
     for number, (title, rows) in enumerate(tables.items()):
@@ -68,19 +69,6 @@ def counted(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: not-a-number becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "item") and not isinstance(value, str):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, (int, float, bool, type(None))) else str(value)
-
-
 def _columns(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row))
 
@@ -89,9 +77,9 @@ def _print_csv(rows: Sequence[Row]) -> None:
     writer = csv.DictWriter(sys.stdout, _columns(rows), restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        plain = _plain(row)
+        values = plain(row)
         writer.writerow(
-            {k: json.dumps(v) if isinstance(v, (list, dict)) else v for k, v in plain.items()}
+            {k: json.dumps(v) if isinstance(v, (list, dict)) else v for k, v in values.items()}
         )
 
 
@@ -112,7 +100,7 @@ def _print_table(rows: Sequence[Row], title: str) -> None:
     columns = _columns(rows)
     aligned = {}
     for column in columns:
-        values = [_plain(row.get(column)) for row in rows]
+        values = [plain(row.get(column)) for row in rows]
         numeric = any(_is_number(v) for v in values)
         numeric = numeric and all(v is None or v == "" or _is_number(v) for v in values)
         table.add_column(
@@ -138,7 +126,7 @@ def cell_text(value: Any, *, aligned: bool = False) -> str:
         value: what the cell holds.
         aligned: whether numbers stand under one another and so keep their last zeros.
     """
-    value = _plain(value)
+    value = plain(value)
     if value is None:
         return ""
     if isinstance(value, bool):

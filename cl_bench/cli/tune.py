@@ -89,8 +89,8 @@ def tune(
     Trials that have a record are not run again: type the command again to go on.
     """
     from cl_bench import benchmarks
+    from cl_bench.atomic import replace
     from cl_bench.report.style import check_path
-    from cl_bench.results.files import replace
     from cl_bench.results.store import RunStore
     from cl_bench.tuning import record, tables, tuned
     from cl_bench.tuning.study import Request, Study, drive

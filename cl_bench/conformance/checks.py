@@ -310,8 +310,8 @@ def cost(trainings: Trainings) -> None:
     resumed = trainings.resumed.records[0].cost
     for name in COSTS:
         for other, what in ((stacked, "stacked"), (resumed, "resumed")):
-            same = alone[name] == other[name]
-            _need(same, f"{name} is {alone[name]} alone and {other[name]} {what}")
+            mine, theirs = alone.get(name), other.get(name)
+            _need(mine == theirs, f"{name} is {mine} alone and {theirs} {what}")
     end = trainings.ends[-1]
     for stack in (trainings.resumed, trainings.stacked):
         kept = stack.snapshot(end).part("strategy").nbytes // len(stack.configs)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import os
 import queue
-import tempfile
 import threading
 import time
 import urllib.error
@@ -21,6 +20,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from cl_bench import atomic
 from cl_bench.data import idx
 from cl_bench.data.catalogue import Published
 from cl_bench.errors import UserError
@@ -59,10 +59,10 @@ def _fetch(published: Published, cache: Path, mirror: str) -> Path | str:
         for name, md5 in published.md5:
             path = target / f"{name}.gz"
             if not path.is_file():
-                _write(
+                atomic.replace(
                     path, _first_answer(list(_addresses(published, mirror, name)), md5, deadline)
                 )
-    except DownloadError as error:
+    except (DownloadError, UserError) as error:
         return str(error)
     except OSError as error:
         return f"{target} cannot be written: {error.strerror or error}"
@@ -134,15 +134,3 @@ def _open(address: str, seconds: float) -> Any:
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +19,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from cl_bench import atomic
 from cl_bench.engine.sources import code_version
 from cl_bench.engine.state import State
-from cl_bench.errors import UserError
-from cl_bench.results import files
 
 FORMAT = 1
 FOLDER = ".checkpoints"
 _SUFFIX = ".safetensors"
-_ABANDONED = 3600.0
 
 
 @dataclass(frozen=True)
@@ -111,17 +108,7 @@ class Checkpoint:
             "content": {**content, "trees": trees, "axes": axes},
         }
         data = save(tensors, {"cl_bench": json.dumps(header)})
-        temporary = self.path.with_name(f".{self.path.name}-{uuid.uuid4().hex}")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            files.write_bytes(temporary, data)
-            temporary.replace(self.path)
-            files.sync_directory(self.path.parent)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UserError(f"cannot write the checkpoint {self.path}: {reason}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        atomic.replace(self.path, data)
         self._last = time.monotonic()
 
     def read(self, runs: Sequence[str], device: torch.device) -> Snapshot | None:
@@ -171,9 +158,7 @@ def path_for(out: Path, runs: Sequence[str]) -> Path:
 def unfinished(out: Path) -> dict[Path, tuple[str, ...]]:
     """Return the usable checkpoints in a folder of records, and the run_ids that each holds."""
     found = {}
-    for left in (out / FOLDER).glob(f".*{_SUFFIX}-*"):  # by a process that was killed as it wrote
-        if time.time() - left.stat().st_mtime > _ABANDONED:
-            left.unlink(missing_ok=True)
+    atomic.sweep(out / FOLDER, f".*{_SUFFIX}-*")
     for path in sorted((out / FOLDER).glob(f"[!.]*{_SUFFIX}")):
         header = read_header(path)
         if header is not None:

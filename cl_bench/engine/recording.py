@@ -16,20 +16,8 @@ from cl_bench.config import RunConfig
 from cl_bench.engine.evaluation import Evaluation
 from cl_bench.engine.networks import Network
 from cl_bench.engine.probe import Findings
-from cl_bench.results.record import (
-    ACCURACY_COLUMNS,
-    CURVE_COLUMNS,
-    LANDSCAPE_COLUMNS,
-    PREDICTION_COLUMNS,
-    RunRecord,
-)
-
-_COLUMNS = {
-    "accuracy": ACCURACY_COLUMNS,
-    "curve": CURVE_COLUMNS,
-    "predictions": PREDICTION_COLUMNS,
-    "landscape": LANDSCAPE_COLUMNS,
-}
+from cl_bench.results.provenance import Provenance
+from cl_bench.results.record import TABLES, Cost, RunRecord
 
 
 class Recorder:
@@ -44,7 +32,7 @@ class Recorder:
         self.configs = configs
         self.benchmark = benchmark
         self.rows: dict[str, list[list[list[Any]]]] = {
-            table: [[] for _ in configs] for table in _COLUMNS
+            table: [[] for _ in configs] for table in TABLES
         }
         """By table: the rows of each run, values in the order of the table's columns."""
 
@@ -75,7 +63,7 @@ class Recorder:
             for run, rows in enumerate(self.rows["landscape"]):
                 row = {name: of_run[run] for name, of_run in columns.items()}
                 row |= {"after_task": after, "task": task}
-                rows.append([row.get(column, math.nan) for column in LANDSCAPE_COLUMNS])
+                rows.append([row.get(column, math.nan) for column in TABLES["landscape"]])
 
     def _keep(self, table: str, where: dict[str, int], found: Evaluation) -> None:
         values = torch.stack([found.accuracy, found.accuracy_agnostic, found.loss], 1).tolist()
@@ -87,21 +75,21 @@ class Recorder:
                 "loss": loss,
                 "samples": found.samples[run],
             }
-            self.rows[table][run].append([row[column] for column in _COLUMNS[table]])
+            self.rows[table][run].append([row[column] for column in TABLES[table]])
 
     def record(
         self,
         run: int,
         network: Network,
         theta: Tensor,
-        cost: dict[str, Any],
-        provenance: dict[str, Any],
+        cost: Cost,
+        provenance: Provenance,
     ) -> RunRecord:
         """Return the record of a run, from its final weights [D]."""
         config, dataset, theta = self.configs[run], self.benchmark.dataset, theta.cpu()
         frames = {
             name: pd.DataFrame(self.rows[name][run], columns=list(columns))
-            for name, columns in _COLUMNS.items()
+            for name, columns in TABLES.items()
         }
         return RunRecord(
             config=config,

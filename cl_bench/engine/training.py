@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -28,8 +27,8 @@ from cl_bench.engine.strategy import Strategy, all_settings
 from cl_bench.engine.tasks import Batch, ForbiddenData, TaskData
 from cl_bench.engine.threads import one_thread
 from cl_bench.errors import UserError
-from cl_bench.results.provenance import collect
-from cl_bench.results.record import RunRecord
+from cl_bench.results.provenance import Provenance, collect
+from cl_bench.results.record import Cost, RunRecord
 
 Progress = Callable[[int, int], None]
 """Called with the steps done and the steps of the whole stack."""
@@ -280,9 +279,9 @@ class _Training:
                 found = self.evaluator.evaluate(self.strategy, task, index)
                 self.recorder.during_task(index, step, seen, task, found)
 
-    def record(self, run: int, provenance: dict[str, Any]) -> RunRecord:
+    def record(self, run: int, provenance: Provenance) -> RunRecord:
         learner = self.learner
-        cost = {
+        cost: Cost = {
             "seconds": {k: v / learner.runs for k, v in self.stopwatch.seconds().items()},
             "samples_seen": learner.steps * learner.batch_size,
             "gradient_passes": round(learner.gradient_passes, 3),

@@ -7,7 +7,6 @@ Other code does not go on with them: they lie in a folder named after the code's
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from cl_bench import atomic
 from cl_bench.engine.state import State
-from cl_bench.results import files
 
 Rows = list[dict[str, Any]]
 Tables = dict[str, Rows]
@@ -51,7 +50,7 @@ class Phases:
             state = make()
             for row, path in enumerate(paths):
                 own = {key: t[row : row + 1].contiguous() for key, t in state.tensors.items()}
-                _write(path, save(own, {"tree": json.dumps(state.tree)}))
+                atomic.replace(path, save(own, {"tree": json.dumps(state.tree)}))
             return state
         whole = [each for each in found if each is not None]
         tensors = {
@@ -69,7 +68,7 @@ class Phases:
                     table: [row for row in rows if row["seed"] == seed]
                     for table, rows in made.items()
                 }
-                _write(path, json.dumps(own).encode())
+                atomic.replace(path, json.dumps(own).encode())
         found: Tables = {}
         for path in paths:
             for table, rows in json.loads(path.read_bytes()).items():
@@ -84,10 +83,3 @@ def _read_state(path: Path) -> State | None:
             return State(json.loads((file.metadata() or {})["tree"]), tensors)
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    files.write_bytes(temporary, data)
-    temporary.replace(path)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cl_bench import atomic
 from cl_bench.errors import UserError, unknown
 from cl_bench.leaderboard import pages
 from cl_bench.leaderboard.budget import read_budget
@@ -301,9 +302,7 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> Sequence[str]:
         for path in stale:
             path.unlink()
         for name, data in files.items():
-            temporary = (folder / name).with_name(f".{Path(name).name}.writing")
-            temporary.write_bytes(data)
-            temporary.replace(folder / name)
+            atomic.replace(folder / name, data)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"cannot write the leaderboard to {folder}: {reason}") from error

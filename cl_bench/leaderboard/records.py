@@ -20,6 +20,7 @@ from cl_bench.config import (
 from cl_bench.errors import UserError
 from cl_bench.leaderboard.entries import Board, Entry, SeedRun, problem_of
 from cl_bench.metrics import matrix
+from cl_bench.plain import flatten
 from cl_bench.planning import finding, reading
 from cl_bench.results.store import RunStore, StoredRun
 
@@ -175,6 +176,4 @@ def _protocols_in(runs: Sequence[StoredRun], wanted: RunConfig) -> str:
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:
-    sections = config.model_dump(mode="json", exclude={"seed", "init_seed", "strategy"})
-    flat = {f"{name}.{key}": v for name, part in sections.items() for key, v in part.items()}
-    return {**flat, "init_seed": config.init_seed}
+    return flatten(config.model_dump(mode="json", exclude={"seed", "strategy"}))

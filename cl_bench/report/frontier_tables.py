@@ -14,6 +14,7 @@ import pandas as pd
 from cl_bench.metrics.frontier import DOMINATED, NOT_SHOWN, ON_SET
 from cl_bench.metrics.statistics import A_HIGHER, B_HIGHER, Interval, mean_interval, pairwise
 from cl_bench.metrics.statistics import verdict as verdict_of
+from cl_bench.plain import plain as _plain
 from cl_bench.report.frontier import Axis, Front
 from cl_bench.report.frontier_curves import Curve, Score
 from cl_bench.report.tables import Rows, interval_text
@@ -148,7 +149,3 @@ def _columns(name: str, interval: Interval) -> dict[str, float | None]:
         f"{name}_low": _plain(interval.low),
         f"{name}_high": _plain(interval.high),
     }
-
-
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

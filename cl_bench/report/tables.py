@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_bench.errors import UserError, unknown
+from cl_bench.plain import flatten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -261,8 +262,11 @@ def provenance(out: Path, run_id: str) -> Rows:
 
     content = RunStore(out).open(run_id).content
     left_out = {"files", "tasks"}
-    flat = _flatten({key: value for key, value in content.items() if key not in left_out})
-    return [{"key": key, "value": value} for key, value in flat.items()]
+    flat = flatten({key: value for key, value in content.items() if key not in left_out})
+    return [
+        {"key": key, "value": json.dumps(v) if isinstance(v, (list, dict)) else v}
+        for key, v in flat.items()
+    ]
 
 
 def interval_text(
@@ -313,13 +317,3 @@ def _spread(count: int) -> list[int]:
     if count <= MOST_TASKS:
         return list(range(count))
     return [round(i * (count - 1) / (MOST_TASKS - 1)) for i in range(MOST_TASKS)]
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            flat.update(_flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, (list, dict)) else value
-    return flat

@@ -18,7 +18,8 @@ from cl_bench.config import Number
 from cl_bench.errors import UserError, unknown
 from cl_bench.metrics import REFERENCE_STRATEGY, evaluations, figures, matrix, names
 from cl_bench.metrics.evaluations import Array
-from cl_bench.results.files import COLUMNS
+from cl_bench.plain import flatten
+from cl_bench.results.record import TABLES
 from cl_bench.results.store import RunStore, StoredRun
 
 Table = Literal["accuracy", "curve", "predictions", "landscape", "metrics", "runs"]
@@ -48,7 +49,7 @@ def load(path: Path | str, table: Table = "accuracy") -> pd.DataFrame:
               -1 is the untrained network;
             - `curve`: a row for each evaluation during training;
             - `predictions`: confusion counts after the last task, `label` named `target`;
-            - `landscape`: the loss around each past task's minimum (`record.LANDSCAPE_COLUMNS`), of
+            - `landscape`: the loss around each past task's minimum (`RunRecord.landscape`), of
               the runs where it was measured (`evaluation.landscape`);
             - `metrics`: a row a run, a column for each metric;
             - `runs`: a row a run, with the config, data, cost and provenance flattened into
@@ -144,7 +145,7 @@ def _frame(runs: list[StoredRun], rows: list[dict[str, Any]], columns: list[str]
 
 def _long_frame(runs: list[StoredRun], parts: list[pd.DataFrame], table: str) -> pd.DataFrame:
     """Return the runs' tables, one under the other, after the columns that name the run."""
-    columns = [*RUN_COLUMNS, *("target" if c == "label" else c for c in COLUMNS[table])]
+    columns = [*RUN_COLUMNS, *("target" if c == "label" else c for c in TABLES[table])]
     if not runs:
         return pd.DataFrame(columns=columns)
     run_of_row = np.repeat(np.arange(len(runs)), [len(part) for part in parts])
@@ -203,19 +204,8 @@ class _Figures:
 
 def _flat_row(run: StoredRun) -> dict[str, Any]:
     content = run.content
-    row = _flatten({key: value for key, value in content["config"].items() if key != "seed"})
-    row["weights_sha256"] = content["weights_sha256"]
-    for part in ("data", "cost", "provenance"):
-        row.update(_flatten(content[part], f"{part}."))
-    return row
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested dicts as one, keys joined by dots; lists become tuples."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat.update(_flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = tuple(value) if isinstance(value, list) else value
-    return flat
+    parts = {key: value for key, value in content["config"].items() if key != "seed"}
+    parts["weights_sha256"] = content["weights_sha256"]
+    parts |= {part: content[part] for part in ("data", "cost", "provenance")}
+    flat = flatten(parts)
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in flat.items()}

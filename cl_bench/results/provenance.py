@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 PACKAGES = (
     "cl_bench",
@@ -31,6 +31,38 @@ PACKAGES = (
 SOURCES = ("cl_bench", "strategies", "configs")
 """What makes up the suite's source tree; a change elsewhere does not make it dirty."""
 
+
+class GitState(TypedDict):
+    """The checkout that a run's code is of."""
+
+    commit: str
+    clean: bool
+    """Whether its sources (`SOURCES`) were as committed."""
+
+
+class Provenance(TypedDict, total=False):
+    """Where a run's numbers come from."""
+
+    git: GitState | None
+    """None where the package is not in a checkout of its own."""
+    code: str
+    """Hash of the strategy's source and of what it shares with others, comments left out."""
+    python: str
+    platform: str
+    cpu: str
+    cpu_kernels: str
+    """The instructions that torch's own kernels use."""
+    packages: dict[str, str]
+    """Versions by name, of those of `PACKAGES` that are installed."""
+    device: str
+    """What it ran on: `cpu`, `cuda: NVIDIA H200`."""
+    threads: int
+    """Threads that computed it."""
+    started: str | None
+    """In ISO 8601 in UTC, to the second, as `finished`."""
+    finished: str | None
+
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 _GIT_SECONDS = 10
 
@@ -41,7 +73,7 @@ def collect(
     *,
     started: datetime | None = None,
     finished: datetime | None = None,
-) -> dict[str, Any]:
+) -> Provenance:
     """Return the provenance of a run made by this process.
 
     Args:
@@ -49,12 +81,6 @@ def collect(
         threads: threads that computed it.
         started: when it began; a time without a zone is an error, None is not recorded.
         finished: when it ended.
-
-    Returns:
-        git (commit and whether the sources were clean, or None where the package is not in a
-        checkout of its own), python, platform, cpu, cpu_kernels (the instructions that torch's
-        own kernels use), packages, device, threads, started, finished (ISO 8601 in UTC, to the
-        second).
 
     Raises:
         ValueError: a time has no zone.
@@ -73,13 +99,13 @@ def collect(
     }
 
 
-def git_state(package: Path = _PACKAGE) -> dict[str, Any] | None:
+def git_state(package: Path = _PACKAGE) -> GitState | None:
     """Return {"commit", "clean"} of the checkout that tracks the package, else None.
 
     Asked once a process: a run is of the code that was loaded, not of later edits.
     """
     found = _git_state(package)
-    return dict(found) if found else None
+    return found.copy() if found else None
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
@@ -107,7 +133,7 @@ def cpu_kernels() -> str:
 
 
 @cache
-def _git_state(package: Path) -> dict[str, Any] | None:
+def _git_state(package: Path) -> GitState | None:
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None  # installed: what repository lies around it says nothing of this code
     commit = _git(package, "rev-parse", "HEAD")

@@ -7,21 +7,71 @@ W&B, comparison, report, leaderboard) sees nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
 
 from cl_bench import metrics
 from cl_bench.config import SCHEMA_VERSION, RunConfig
+from cl_bench.results.provenance import Provenance
 
-ACCURACY_COLUMNS = ("after_task", "task", "accuracy", "accuracy_agnostic", "loss", "samples")
-CURVE_COLUMNS = ("training_task", "step", "samples_seen", "task", "accuracy", "loss")
-PREDICTION_COLUMNS = ("after_task", "task", "label", "predicted", "count")
-LANDSCAPE_COLUMNS = (
-    *("after_task", "task", "loss", "sharpness", "trace", "flatness", "flatness_sharpest"),
-    *("variance", "distance", "quadratic"),
-)
+TABLES: dict[str, dict[str, str]] = {
+    "accuracy": {
+        "after_task": "int64",
+        "task": "int64",
+        "accuracy": "float64",
+        "accuracy_agnostic": "float64",
+        "loss": "float64",
+        "samples": "int64",
+    },
+    "curve": {
+        "training_task": "int64",
+        "step": "int64",
+        "samples_seen": "int64",
+        "task": "int64",
+        "accuracy": "float64",
+        "loss": "float64",
+    },
+    "predictions": {
+        "after_task": "int64",
+        "task": "int64",
+        "label": "int64",
+        "predicted": "int64",
+        "count": "int64",
+    },
+    "landscape": {
+        "after_task": "int64",
+        "task": "int64",
+        "loss": "float64",
+        "sharpness": "float64",
+        "trace": "float64",
+        "flatness": "float64",
+        "flatness_sharpest": "float64",
+        "variance": "float64",
+        "distance": "float64",
+        "quadratic": "float64",
+    },
+}
+"""The tables of a record: columns, in order, and their types."""
+
+
+class Cost(TypedDict, total=False):
+    """What a run cost."""
+
+    seconds: dict[str, float]
+    """By phase (data, train, consolidate, evaluate, landscape): the stack's, a share a run."""
+    samples_seen: int
+    """Images in the minibatches of training."""
+    gradient_passes: float
+    """Minibatches whose gradient was taken."""
+    bytes_kept: int
+    """By the strategy, from one task to the next."""
+    network_bytes: int
+    stack_size: int
+    """Runs that were trained together."""
+    landscape_bytes: int
+    """What is held of past tasks to measure the loss around them, where that was asked for."""
 
 
 @dataclass
@@ -39,29 +89,25 @@ class RunRecord:
     data: dict[str, Any]
     """Dataset name, checksum and source."""
     accuracy: pd.DataFrame
-    """Long form of the accuracy matrix, columns `ACCURACY_COLUMNS`: a row for each (after_task,
+    """Long form of the accuracy matrix, columns `TABLES["accuracy"]`: a row for each (after_task,
     task) that was evaluated. after_task = -1 is the untrained network (all tasks are evaluated
     there); after task t, tasks 0 … t+1 are (t+1, where it exists, for forward transfer).
     `accuracy` follows the scenario (task-incremental: only the task's own outputs compete);
     `accuracy_agnostic` lets all outputs of the tasks seen so far compete. `samples` is the number
     of test images."""
     curve: pd.DataFrame
-    """Evaluations during training, columns `CURVE_COLUMNS`: `step` counts minibatches within the
+    """Evaluations during training, columns `TABLES["curve"]`: `step` counts minibatches within the
     task, `samples_seen` counts training images since the run's start. May be empty."""
     predictions: pd.DataFrame
-    """Confusion counts after the last task, columns `PREDICTION_COLUMNS` (network outputs)."""
+    """Confusion counts after the last task, columns `TABLES["predictions"]` (network outputs)."""
     weights: dict[str, np.ndarray]
     """The final weights, by parameter name."""
     weights_sha256: str
     """Hash of the final weights' bytes: equal hashes are runs identical to the bit."""
-    cost: dict[str, Any]
-    """seconds by phase (train, consolidate, evaluate, landscape; shared stack time divided by its
-    runs), samples_seen, gradient_passes, bytes_kept by the strategy, network_bytes, stack_size;
-    landscape_bytes where that was measured: what is held of past tasks to measure them."""
-    provenance: dict[str, Any] = field(default_factory=dict)
-    """git commit, whether the tree was clean, packages, device, threads, platform, times."""
+    cost: Cost
+    provenance: Provenance = field(default_factory=Provenance)
     landscape: pd.DataFrame | None = None
-    """The training loss around each past task's minimum, columns `LANDSCAPE_COLUMNS`; None where
+    """The training loss around each past task's minimum, columns `TABLES["landscape"]`; None where
     `evaluation.landscape` asks for nothing. Of task j, L_j is the mean cross-entropy, in nats, of
     some of its training images, and w_j the weights at its end. Row (j, j) is about w_j: `loss`
     L_j(w_j); `sharpness`, the largest eigenvalue of its Hessian H_j; `trace` of H_j, an estimate;

@@ -7,28 +7,26 @@ was measured) and the weights as safetensors.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 import re
-import shutil
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
+from cl_bench import atomic
 from cl_bench.config import SCHEMA_VERSION, RunConfig
 from cl_bench.errors import UserError
-from cl_bench.results import files
+from cl_bench.metrics import diverged
+from cl_bench.plain import sha256
+from cl_bench.results import files, folder
+from cl_bench.results.record import TABLES, RunRecord
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-
-    from cl_bench.results.record import RunRecord
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -37,39 +35,52 @@ UPGRADES: dict[int, Upgrade] = {}
 the next version's; written together with each change of `SCHEMA_VERSION`. It keeps run_id,
 group_id and protocol_id as they were, unless runs of both versions may be compared."""
 
-HEADER = "record.json"
 WEIGHTS = "weights.safetensors"
+REPLACED = ".replaced"
+"""The folder, within that of the records, of those that runs of newer code took the place of: in
+it a folder of records for each such code."""
 TableName = Literal["accuracy", "curve", "predictions", "landscape"]
 
 _DIRECTORY = re.compile(r"[^.].*-s\d+-([0-9a-f]{16})")
-_PLAIN = ("stream_id", "tasks", "data", "weights_sha256", "cost", "provenance")
+_SCALARS = ("stream_id", "tasks", "data", "weights_sha256", "cost", "provenance")
+_OLD_LEFT_OVERS = (".damaged-*", ".probe-*")
 
 
 @dataclass(frozen=True)
-class StoredRun:
+class StoredRun(folder.Folder):
     """A run on disk whose record.json was read and checked; tables are read when asked for."""
 
-    path: Path
     config: RunConfig
-    content: dict[str, Any]
-    """The content of record.json, of the current schema version."""
 
-    def has(self, name: TableName) -> bool:
-        """Return whether the run has this table; all but `landscape` are always there."""
-        return f"{name}.parquet" in self.content["files"]
+    @property
+    def code(self) -> str | None:
+        """Return the hash of the code that trained it; None in records from before that was kept.
+
+        The latter count as being of whatever code there is now.
+        """
+        code = self.content["provenance"].get("code")
+        return None if code is None else str(code)
+
+    @cached_property
+    def diverged(self) -> bool:
+        """Return whether the run diverged (`RunRecord.diverged`).
+
+        Records from before that was kept are judged from their losses, which weights that are not
+        finite make so, too. A UserError names the table that is damaged.
+        """
+        flag = self.content.get("diverged")
+        return diverged(self.table("accuracy"), self.table("curve")) if flag is None else bool(flag)
 
     def table(self, name: TableName) -> pd.DataFrame:
         """Return a table of the run; a UserError names its file where that is damaged."""
-        return files.parse_table(self._bytes(f"{name}.parquet"), self.path / f"{name}.parquet")
+        return self.read_table(name, TABLES[name])
 
     def weights(self) -> dict[str, np.ndarray]:
         """Return the final weights by parameter name; a UserError where the file is damaged."""
-        return files.parse_weights(self._bytes(WEIGHTS), self.path / WEIGHTS)
+        return files.parse_weights(self.read_file(WEIGHTS), self.path / WEIGHTS)
 
     def record(self) -> RunRecord:
         """Return the whole record; a UserError names the file that is missing or damaged."""
-        from cl_bench.results.record import RunRecord
-
         return RunRecord(
             config=self.config,
             accuracy=self.table("accuracy"),
@@ -78,20 +89,8 @@ class StoredRun:
             landscape=self.table("landscape") if self.has("landscape") else None,
             weights=self.weights(),
             schema_version=SCHEMA_VERSION,
-            **{name: self.content[name] for name in _PLAIN},
+            **{name: self.content[name] for name in _SCALARS},
         )
-
-    def verify(self) -> None:
-        """Raise a UserError naming the first file that is missing or differs from its checksum."""
-        for name in self.content["files"]:
-            self._bytes(name)
-
-    def _bytes(self, name: str) -> bytes:
-        path = self.path / name
-        data = files.read_bytes(path)
-        if hashlib.sha256(data).hexdigest() != self.content["files"].get(name):
-            raise files.damaged(path, "its checksum differs from the one in record.json")
-        return data
 
 
 class RunStore:
@@ -106,30 +105,42 @@ class RunStore:
 
     def directory(self, config: RunConfig) -> Path:
         """Return where the run of this config is kept."""
-        strategy = files.safe_name(config.strategy.name)
-        return self.root / f"{strategy}-s{config.seed}-{config.run_id}"
+        strategy, seed = atomic.safe_name(config.strategy.name), str(config.seed)[:80]
+        return self.root / f"{strategy}-s{seed}-{config.run_id}"
 
-    def exists(self, config: RunConfig) -> bool:
+    def find(self, config: RunConfig) -> StoredRun | None:
+        """Return the run of this config; None where no whole, undamaged record is there."""
+        return _whole(self.directory(config))
+
+    def exists(self, config: RunConfig, code: str | None = None) -> bool:
         """Return whether a whole, undamaged record of this config is there.
 
-        A damaged one counts as absent, so that the run is made again.
+        A damaged one counts as absent, so that the run is made again. Files that were not touched
+        since record.json was written are not read.
+
+        Args:
+            config: the run.
+            code: of which code it must be (`StoredRun.code`); None takes any.
         """
-        return _is_whole(self.directory(config))
+        found = self.find(config)
+        return found is not None and _is_of(found, code)
 
     def check_writable(self) -> None:
-        """Raise a UserError where records could not be written; makes the root directory."""
-        probe = self.root / f".probe-{uuid.uuid4().hex}"
+        """Raise a UserError where records could not be written; makes the root directory.
+
+        What killed processes left behind there is removed.
+        """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe.mkdir()
-            probe.rmdir()
+            with atomic.new_folder(self.root / "probe"):
+                pass
         except OSError as error:
             raise _unwritable(self.root, error) from error
+        atomic.sweep(self.root, *_OLD_LEFT_OVERS)
 
     def write(self, record: RunRecord) -> Path:
         """Write a record and return its directory; one that is already there is left as it is.
 
-        The files are written into a hidden directory beside, which is then renamed.
+        A record of other code is not left: it is moved to the folder `REPLACED`.
 
         Raises:
             UserError: the directory cannot be written (permissions, no space).
@@ -137,18 +148,22 @@ class RunStore:
         """
         if record.schema_version != SCHEMA_VERSION:
             raise ValueError(f"a record of schema version {record.schema_version} is not written")
+        code = record.provenance.get("code")
+
+        def stays(path: Path) -> bool:
+            found = _whole(path)
+            return found is not None and _is_of(found, code)
+
+        def aside(path: Path) -> Path | None:
+            found = _whole(path)
+            return self.root / REPLACED / (found.code or "")[:16] if found else None
+
         final = self.directory(record.config)
-        token = uuid.uuid4().hex
-        temporary = self.root / f".writing-{final.name}-{token}"
+        contents, content = _contents(record), _content(record)
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            temporary.mkdir()
-            _write_files(record, temporary)
-            _place(temporary, final, aside=self.root / f".damaged-{final.name}-{token}")
+            folder.write(final, content, contents, stays, aside)
         except OSError as error:
             raise _unwritable(self.root, error) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         return final
 
     def paths(self) -> list[Path]:
@@ -171,82 +186,81 @@ class RunStore:
         return self.open(run).record()
 
     def scan(self) -> tuple[list[StoredRun], list[str]]:
-        """Return every readable run, and one warning for each directory that is not."""
-        runs, warnings = [], []
+        """Return every readable run once, and one warning for each directory that is left out."""
+        found: dict[str, list[StoredRun]] = {}
+        warnings = []
         for path in self.paths():
             try:
-                runs.append(_open(path))
+                run = _open(path)
             except UserError as error:
                 warnings.append(f"skipped: {error}")
-        return runs, warnings
+            else:
+                found.setdefault(run.content["run_id"], []).append(run)
+        runs = []
+        for same in found.values():
+            own = self.directory(same[0].config).name
+            first, *copies = sorted(same, key=lambda run: run.path.name != own)
+            runs.append(first)
+            warnings += [f"skipped: {_described(copy, first)}" for copy in copies]
+        return sorted(runs, key=lambda run: run.path), warnings
 
     def _locate(self, run: Path | str) -> Path:
         if isinstance(run, str) and re.fullmatch(r"[0-9a-f]{16}", run):
-            for path in self.paths():
-                if path.name.endswith(f"-{run}"):
-                    return path
-            raise UserError(f"no run {run} in {self.root}")
+            found = sorted(p for p in self.root.glob(f"*-{run}") if _DIRECTORY.fullmatch(p.name))
+            if not found:
+                raise UserError(f"no run {run} in {self.root}")
+            own = self.directory(_open(found[0]).config) if len(found) > 1 else found[0]
+            return own if own in found else found[0]
         if not Path(run).is_dir():
             raise UserError(f"{run} is not a run directory")
         return Path(run)
 
 
-def _write_files(record: RunRecord, directory: Path) -> None:
-    contents = {
-        "accuracy.parquet": files.table_bytes("accuracy", record.accuracy),
-        "curve.parquet": files.table_bytes("curve", record.curve),
-        "predictions.parquet": files.table_bytes("predictions", record.predictions),
-        WEIGHTS: files.weights_bytes(record.weights),
-    }
-    if record.landscape is not None:
-        contents["landscape.parquet"] = files.table_bytes("landscape", record.landscape)
-    content = {
+def _content(record: RunRecord) -> dict[str, Any]:
+    """Return what record.json holds of a record besides checksums."""
+    return {
         "schema_version": SCHEMA_VERSION,
         "run_id": record.config.run_id,
         "group_id": record.config.group_id,
         "protocol_id": record.config.protocol_id,
         "config": record.config.model_dump(mode="json"),
-        **{name: _plain(getattr(record, name)) for name in _PLAIN},
-        "files": {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
+        **{name: getattr(record, name) for name in _SCALARS},
+        "diverged": record.diverged,
     }
-    content["sha256"] = _digest(content)
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    for name, data in {**contents, HEADER: text.encode()}.items():
-        files.write_bytes(directory / name, data)
-    files.sync_directory(directory)
 
 
-def _place(temporary: Path, final: Path, aside: Path) -> None:
-    """Rename `temporary` to `final`, unless a whole record is there already."""
-    for _ in range(10):  # each round that fails, another writer of the same run got in between
-        if _is_whole(final):
-            return
-        try:
-            temporary.rename(final)
-        except OSError:
-            if not final.exists():
-                raise
-        else:
-            files.sync_directory(final.parent)
-            return
-        if not _is_whole(final):
-            final.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
-    raise OSError(f"{final.name} is being rewritten by another process")
+def _contents(record: RunRecord) -> dict[str, bytes]:
+    tables: dict[str, pd.DataFrame | None] = {name: getattr(record, name) for name in TABLES}
+    found = {
+        f"{name}{folder.TABLE}": files.table_bytes(table, name, TABLES[name])
+        for name, table in tables.items()
+        if table is not None
+    }
+    return {**found, WEIGHTS: files.weights_bytes(record.weights)}
 
 
-def _is_whole(path: Path) -> bool:
+def _is_of(run: StoredRun, code: str | None) -> bool:
+    return code is None or run.code in (None, code)
+
+
+def _described(copy: StoredRun, kept: StoredRun) -> str:
+    what = "a copy" if copy.content["sha256"] == kept.content["sha256"] else "another record"
+    return f"{copy.path} is {what} of run {kept.content['run_id']}, which is in {kept.path.name}"
+
+
+def _whole(path: Path) -> StoredRun | None:
     try:
-        _open(path).verify()
+        run = _open(path)
+        run.check()
     except UserError:
-        return False
-    return True
+        return None
+    return run
 
 
 def _open(path: Path) -> StoredRun:
-    header = path / HEADER
+    header = path / folder.HEADER
+    content = folder.read(path).content
     try:
-        content = json.loads(files.read_bytes(header))
         version = content["schema_version"]
         if version > SCHEMA_VERSION:
             raise UserError(
@@ -257,43 +271,21 @@ def _open(path: Path) -> StoredRun:
         for old in range(version, SCHEMA_VERSION):
             content = UPGRADES[old](content)
         config = RunConfig.model_validate(content["config"])
-    except (ValidationError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except ValidationError as error:
         raise files.damaged(header, str(error).splitlines()[0]) from error
     except (KeyError, TypeError, AttributeError) as error:
         raise files.damaged(header, f"a key is missing or of the wrong type: {error}") from error
-    return StoredRun(path, config, content)
+    return StoredRun(path, content, config)
 
 
 def _check(content: dict[str, Any], header: Path) -> None:
-    """Compare a record's hash and run_id, as they were written, with its content."""
-    signed = {key: value for key, value in content.items() if key != "sha256"}
-    if _digest(signed) != content["sha256"]:
-        raise files.damaged(header, "its checksum differs from its content")
-    address = _digest({"schema": content["schema_version"], **content["config"]})[:16]
+    """Compare a record's run_id, as it was written, with its content."""
+    address = sha256({"schema": content["schema_version"], **content["config"]})[:16]
     if address != content["run_id"]:
         raise files.damaged(header, f"its config is that of run {address}, not {content['run_id']}")
-    missing = [name for name in (*_PLAIN, "files") if name not in content]
+    missing = [name for name in (*_SCALARS, "sha256") if name not in content]
     if missing:
         raise files.damaged(header, f"{missing[0]} is missing")
-
-
-def _digest(content: dict[str, Any]) -> str:
-    """Return the SHA-256 of the canonical JSON; `RunConfig.run_id` is the start of such a hash."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: NumPy scalars as numbers, what is not finite as null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _unwritable(root: Path, error: OSError) -> UserError:

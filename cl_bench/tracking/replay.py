@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cl_bench.metrics import METRICS, Evaluations, evaluations
+from cl_bench.plain import flatten
 from cl_bench.results.figures import compute
 
 if TYPE_CHECKING:
@@ -101,10 +102,10 @@ def _summary(record: RunRecord) -> dict[str, float | int | str]:
     values: dict[str, Any] = {
         **compute(record),
         **{f"accuracy/{name(task)}": float(a) for task, a in enumerate(run.matrix[-1])},
-        **dict(_flat("cost", record.cost)),
+        **flatten(record.cost, "cost", "/"),
         "weights_sha256": record.weights_sha256,
     }
-    return {key: value for key, value in values.items() if not _is_nan(value)}
+    return {k: value for k, value in values.items() if value is not None and not _is_nan(value)}
 
 
 def _rows(record: RunRecord) -> Iterator[Row]:
@@ -175,14 +176,6 @@ def _task_namer(tasks: int) -> Callable[[int], str]:
     """Return the function that names tasks so that they sort (task_00, task_01)."""
     width = max(2, len(str(tasks - 1)))
     return lambda task: f"task_{task:0{width}d}"
-
-
-def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(f"{prefix}/{key}", value)
-        elif value is not None:
-            yield f"{prefix}/{key}", value
 
 
 def _is_nan(value: Any) -> bool:

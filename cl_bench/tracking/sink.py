@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from cl_bench.errors import unknown
+from cl_bench import atomic
+from cl_bench.errors import UserError, unknown
 from cl_bench.tracking.mode import Mode
 from cl_bench.tracking.offline import read_offline
 from cl_bench.tracking.replay import Replay, replay
@@ -232,12 +233,9 @@ class Sink:
             "url": result.url,
         }
         try:
-            path = self._note_path(result.run_id)
-            path.parent.mkdir(exist_ok=True)
-            partial = path.with_suffix(f".{os.getpid()}")
-            partial.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
-            partial.replace(path)
-        except OSError as error:
+            text = json.dumps(note, indent=1) + "\n"
+            atomic.replace(self._note_path(result.run_id), text.encode())
+        except UserError as error:
             return replace(result, error=f"sent, but not noted as sent: {_line(error)}")
         old = str(before.get("path") or "")
         if old.startswith("offline-run-") and old.endswith(result.run_id) and old != name:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from cl_bench import atomic
 from cl_bench.config import (
     BenchmarkConfig,
     EvaluationConfig,
@@ -117,12 +118,12 @@ class TuningRecord(Section):
 
 def folder(out: Path, name: str, terms: Terms) -> Path:
     """Return the folder of the tunings on these terms of a protocol of this name."""
-    return out / FOLDER / f"{files.safe_name(name)}-{terms.shared_id[:8]}"
+    return out / FOLDER / f"{atomic.safe_name(name)}-{terms.shared_id[:8]}"
 
 
 def path_of(out: Path, name: str, terms: Terms) -> Path:
     """Return where the record of a tuning is kept."""
-    file = f"{files.safe_name(terms.strategy.name)}-{terms.tuning_id}.json"
+    file = f"{atomic.safe_name(terms.strategy.name)}-{terms.tuning_id}.json"
     return folder(out, name, terms) / file
 
 
@@ -133,7 +134,7 @@ def write(path: Path, record: TuningRecord) -> None:
         UserError: it cannot be written.
     """
     text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
-    files.replace(path, text.encode())
+    atomic.replace(path, text.encode())
 
 
 def read(path: Path) -> TuningRecord:

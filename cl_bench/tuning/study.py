@@ -186,9 +186,11 @@ class Study:
             edges=edges(self.space, compared, chosen) if chosen else {},
             results=tuple(self.results),
             sensitivity=sensitivity(self.space, self.results, higher),
-            provenance=collect(
-                device=device, threads=1, started=self.started, finished=datetime.now(UTC)
-            ),
+            provenance={
+                **collect(
+                    device=device, threads=1, started=self.started, finished=datetime.now(UTC)
+                )
+            },
         )
 
     def _terms(self) -> Terms:

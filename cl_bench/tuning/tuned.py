@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cl_bench.atomic import safe_name
 from cl_bench.errors import UserError
 from cl_bench.planning import finding
-from cl_bench.results.files import safe_name
 from cl_bench.tuning.record import TuningRecord, read
 from cl_bench.tuning.space import LEARNING_RATE
 from cl_bench.tuning.study import Request

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from cl_bench import benchmarks
+from cl_bench.atomic import replace
 from cl_bench.config import RunConfig, StrategyConfig
 from cl_bench.errors import UserError
 from cl_bench.leaderboard.entries import Board, Entry, entry_bytes, parse_entry, problem_of
@@ -24,7 +25,6 @@ from cl_bench.leaderboard.standings import figures
 from cl_bench.leaderboard.streams import check_streams
 from cl_bench.planning import finding
 from cl_bench.planning.resolving import settings_grid
-from cl_bench.results.files import replace
 from cl_bench.results.store import RunStore
 
 METRIC = "average_accuracy"

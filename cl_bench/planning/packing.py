@@ -169,11 +169,13 @@ def machine_memory() -> int:
 
 
 def network_size(config: RunConfig, benchmark: Benchmark) -> int:
-    """Return the number of weights of the network; of a convnet, an upper estimate."""
-    if config.network.name != "mlp":
-        return 2_000_000
-    sizes = [math.prod(benchmark.input_shape), *config.network.hidden, benchmark.n_outputs]
-    return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(sizes))
+    """Return the number of weights of the network that the run trains; none is drawn."""
+    import torch
+
+    from cl_bench.engine.networks import build_network
+
+    with torch.device("meta"):
+        return build_network(config.network, benchmark.input_shape, benchmark.n_outputs).size
 
 
 def pack(

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cl_bench.config import Scenario
+from cl_bench.engine.networks import build_network
 from cl_bench.errors import UserError
 from cl_bench.planning import finding, packing, reading
 
@@ -161,6 +162,33 @@ def test_stacks_are_no_larger_than_memory_or_the_limit_allow():
     assert max(sizes(planned("seeds=4", "network.hidden=[5000, 5000]", memory=2**30))) == 1
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["network.hidden=[7, 5]"],
+        ["network.hidden=[]"],
+        ["network.hidden=[7]", "network.input_padding=3", "network.input_mean=0.1"],
+        ["network.name=convnet", "network.hidden=[40]"],
+        ["network.name=convnet", "network.hidden=[40]", "network.input_padding=2"],
+    ],
+)
+def test_a_network_counts_with_the_weights_that_it_has(changes):
+    config = planned(*changes, "seeds=1").configs[0]
+    stood_in = benchmark_of(config.benchmark)
+    network = build_network(config.network, stood_in.input_shape, stood_in.n_outputs)
+    assert packing.network_size(config, stood_in) == len(network.initial(0)) == network.size
+
+
+def test_fewer_runs_fit_of_a_padded_network_and_more_of_a_small_convnet():
+    def fit(*changes):
+        asked = ("seeds=200", "training.iterations=1", *changes)
+        return max(sizes(planned(*asked, memory=2**33)))
+
+    plain = fit("network.hidden=[1000]")
+    assert fit("network.hidden=[1000]", "network.input_padding=28") < plain / 4
+    assert fit("network.name=convnet", "network.hidden=[8]") > plain
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     runs=st.lists(st.integers(1, 40), min_size=1, max_size=5),
@@ -201,7 +229,7 @@ def test_packing_loses_no_run_and_is_near_the_best_possible(runs, workers, limit
         ("seeds=[]", r"seeds = \[\]: give their number"),
         ("seeds=[3, -1]", r"seeds = \[3, -1\]: give their number"),
         ("seeds=[3, 4, 3]", r"seeds = \[3, 4, 3\]: a seed stands twice"),
-        ("benchmark={tasks: 2, tasks: 3}", "unknown key 'benchmark'|the key 'tasks' stands twice"),
+        ("benchmark={tasks: 2, tasks: 3}", "the key 'tasks' stands twice"),
         ("optimizer.nam=sgd", "did you mean optimizer.name"),
         ("optimizer.name=sdg", "should be 'sgd', 'momentum', 'adam' or 'rmsprop'"),
         ("flatness.strength=1", "strategy 'flatness', which is not run here"),

@@ -11,7 +11,9 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -104,25 +106,45 @@ def load(name: str) -> type[Strategy]:
             one strategy.
     """
     name = resolve(name)
-    point = _entry_points().get(name)
     try:
-        if _foreign(name):
-            prefix, _, inner = name.partition(":")
-            return _checked(getattr(importlib.import_module(_PROVIDERS[prefix]), inner), name)
-        if name in _added:
-            module = _import_file(name, _added[name])
-        elif name in _own_files():
-            _ensure_strategies_package()
-            module = importlib.import_module(f"{GROUP}.{_own_files()[name].stem}")
-        else:
-            assert point is not None
-            loaded = point.load()
-            if not isinstance(loaded, ModuleType):
-                return _checked(loaded, name)
-            module = loaded
-    except (ImportError, SyntaxError, NameError, TypeError) as error:
-        raise UserError(f"strategy '{name}' does not import: {error}") from error
-    return _only_strategy(module, name)
+        with redirect_stdout(sys.stderr):  # what a file prints is no result
+            loaded = _imported(name)
+    except UserError as error:
+        raise UserError(f"strategy '{name}': {error}") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f"strategy '{name}' does not import: {_fault(error, name)}") from error
+    if isinstance(loaded, ModuleType):
+        return _only_strategy(loaded, name)
+    from cl_bench.engine.strategy import Strategy
+
+    if isinstance(loaded, type) and issubclass(loaded, Strategy):
+        return loaded
+    raise UserError(f"strategy '{name}': its entry point is not a subclass of Strategy")
+
+
+def _imported(name: str) -> Any:
+    """Import a strategy that was found; return its module, or what its entry point names."""
+    if _foreign(name):
+        prefix, _, inner = name.partition(":")
+        return getattr(importlib.import_module(_PROVIDERS[prefix]), inner)
+    if name in _added:
+        return _import_file(name, _added[name])
+    if name in _own_files():
+        _ensure_strategies_package()
+        return importlib.import_module(f"{GROUP}.{_own_files()[name].stem}")
+    return _entry_points()[name].load()
+
+
+def _fault(error: BaseException, name: str) -> str:
+    """Return file, line and reason of what was raised while a strategy was imported."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: {error.msg}"
+    file = _file(name)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if file is not None and Path(frame.filename) == file]
+    at = (own or frames)[-1]
+    reason = " ".join(str(error).split())
+    return f"{at.filename}:{at.lineno}: {type(error).__name__}{reason and ': '}{reason}"
 
 
 def code_hash(name: str) -> str | None:
@@ -149,15 +171,22 @@ def summary(name: str) -> declared.StrategySummary:
         node = _provided(prefix)[inner]
         doc = (ast.get_docstring(node) or "").partition("\n")[0]
         return declared.summary(name, declared.fields_of(node), doc, _provider_file(prefix))
-    path = _added.get(name) or _own_files().get(name) or _source_of(_entry_points()[name])
+    path = _file(name)
     if path is None:
         return declared.StrategySummary(name, name, "", tuple(Scenario), "", None)
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except SyntaxError as error:
-        return declared.StrategySummary(name, name, "", (), f"does not parse: {error.msg}", path)
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        return declared.StrategySummary(name, name, "", (), f"does not parse: {error}", path)
     doc = (ast.get_docstring(tree) or "").partition("\n")[0]
     return declared.summary(name, declared.class_fields(tree), doc, path)
+
+
+def _file(name: str) -> Path | None:
+    """Return the file of a strategy that is not foreign; None where only importing would tell."""
+    if _foreign(name):
+        return None
+    return _added.get(name) or _own_files().get(name) or _source_of(_entry_points()[name])
 
 
 def _foreign(name: str) -> bool:
@@ -209,8 +238,9 @@ def _ensure_strategies_package() -> None:
 
 def _import_file(name: str, path: Path) -> ModuleType:
     qualified = f"cl_bench_added_{path.stem}"
-    if qualified in sys.modules:
-        return sys.modules[qualified]
+    there = sys.modules.get(qualified)
+    if there is not None and there.__file__ == str(path):
+        return there
     spec = importlib.util.spec_from_file_location(qualified, path)
     if spec is None or spec.loader is None:
         raise UserError(f"strategy '{name}': {path} cannot be imported")
@@ -241,14 +271,6 @@ def _only_strategy(module: ModuleType, name: str) -> type[Strategy]:
             f"strategy '{name}': its file must define one subclass of Strategy; found {names}"
         )
     return found[0]
-
-
-def _checked(loaded: Any, name: str) -> type[Strategy]:
-    from cl_bench.engine.strategy import Strategy
-
-    if isinstance(loaded, type) and issubclass(loaded, Strategy):
-        return loaded
-    raise UserError(f"strategy '{name}': its entry point is not a subclass of Strategy")
 
 
 def _source_of(point: EntryPoint) -> Path | None:

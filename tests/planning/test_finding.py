@@ -83,15 +83,30 @@ def test_a_file_may_not_take_the_name_of_another_strategy(mine):
     [
         ("x = 1\n", "must define one subclass of Strategy; found none"),
         (MINE + "\n\nclass Other(Strategy): ...\n", "found Mine, Other"),
-        ("import not_there\n", "does not import: No module named 'not_there'"),
-        ("def broken(:\n", "does not import"),
+        ("import not_there\n", r"case_\w+\.py:1: ModuleNotFoundError: No module named 'not_there'"),
+        ("\ndef broken(:\n", r"does not import: \S+case_\w+\.py:2: invalid syntax"),
+        ("\n\nint('x')\n", r"case_\w+\.py:3: ValueError: invalid literal for int"),
+        ("1 / 0\n", r"case_\w+\.py:1: ZeroDivisionError: division by zero"),
+        ("import math\nmath.nothing\n", r"case_\w+\.py:2: AttributeError: .*nothing"),
+        ("raise KeyError('a\\nb')\n", r"case_\w+\.py:1: KeyError: "),
+        ("import json\njson.loads('{')\n", r"case_\w+\.py:2: JSONDecodeError: Expecting"),
+        ("assert False\n", r"case_\w+\.py:1: AssertionError$"),
+        ("import sys\nsys.exit(3)\n", r"case_\w+\.py:2: SystemExit: 3"),
     ],
 )
 def test_a_file_that_is_no_strategy_is_refused(mine, text, message):
     path = mine.with_name(f"case_{abs(hash(text))}.py")
     path.write_text(text)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as caught:
         finding.load(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_file_prints_as_it_is_imported_is_no_output(mine, capsys):
+    mine.write_text("print('imported')\n" + MINE)
+    finding.load(str(mine))
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "imported\n")
 
 
 def test_unknown_names_get_the_nearest():

@@ -9,10 +9,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -131,7 +132,8 @@ class _Pool(Generic[Part]):
                 self.watcher.progress(number, doing, share)
 
             try:
-                self.function(part, report)
+                with redirect_stdout(sys.stderr):  # what a strategy prints is no result
+                    self.function(part, report)
             except (Exception, SystemExit) as error:
                 self._fail(number, *_explain(error))
             else:
@@ -253,7 +255,8 @@ def _serve(connection: Connection, function: Function[Part]) -> None:
     with suppress(_ParentGone, EOFError, ConnectionResetError):
         while (given := connection.recv()) is not None:
             try:
-                function(given[0], report)
+                with redirect_stdout(sys.stderr):
+                    function(given[0], report)
             except (Exception, SystemExit) as error:
                 send("failed", *_explain(error))
             else:

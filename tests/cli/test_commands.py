@@ -141,6 +141,23 @@ def test_a_failed_run_is_exit_code_1_and_the_others_are_shown(tmp_path, capsys, 
     assert "naive" in printed.out
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_a_strategy_prints_is_no_output(workers, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(finding, "_added", {})
+    path = tmp_path / f"talking_{workers}.py"
+    path.write_text(
+        "from cl_bench.engine.strategy import Strategy\n\nprint('imported')\n\n\n"
+        "class Talking(Strategy):\n"
+        "    def end_task(self, task):\n"
+        "        print('hook')\n"
+    )
+    words = ["run", f"--strategy={path}", "--seeds=2", f"--workers={workers}", *SMALL]
+    assert main([*words, "--out", str(tmp_path / "out"), "--no-picture", "--format=json"]) == 0
+    printed = capfd.readouterr()
+    assert len(json.loads(printed.out)["results"]) == 1
+    assert {"imported", "hook"} <= set(printed.err.split())
+
+
 def test_compare_pairs_the_stored_runs_and_draws_a_picture(stored, tmp_path, capsys):
     picture = tmp_path / "curves.png"
     words = ["compare", "--out", str(stored), "--format=json", "--picture", str(picture)]

@@ -254,6 +254,7 @@ def _serve(connection: Connection, function: Function[Part]) -> None:
 
     with suppress(_ParentGone, EOFError, ConnectionResetError):
         while (given := connection.recv()) is not None:
+            last = 0.0  # a part's first report is always told
             try:
                 with redirect_stdout(sys.stderr):
                     function(given[0], report)

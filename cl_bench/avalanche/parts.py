@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from cl_bench.config import OptimizerConfig, Scenario
 from cl_bench.engine.losses import masked
-from cl_bench.engine.networks import MLP, ModuleNetwork, Network
+from cl_bench.engine.modules import ModuleNetwork
+from cl_bench.engine.networks import MLP, Network
 from cl_bench.engine.tasks import Outputs, TaskData
 
 

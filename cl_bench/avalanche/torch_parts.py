@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from cl_bench.benchmarks.base import Benchmark, Examples, Split
 from cl_bench.config import Scenario
-from cl_bench.engine.networks import MLP, Gates, ModuleNetwork, Network
+from cl_bench.engine.modules import ModuleNetwork
+from cl_bench.engine.networks import MLP, Gates, Network
 from cl_bench.engine.optimizers import Optimizer, column
 from cl_bench.engine.tasks import ForbiddenData
 from cl_bench.errors import UserError

@@ -1,25 +1,21 @@
 """Networks as functions of a weight stack: R networks of one shape in one matrix `theta[R, D]`.
 
-`MLP` is written out in batched matrix products, which is what makes the engine fast;
-`ModuleNetwork` runs any `torch.nn.Module` through `torch.func`. Both put a minibatch's
-gradient straight into a flat `[R, D]` buffer and give per-sample gradients in bulk.
+A network puts a minibatch's gradient straight into a flat `[R, D]` buffer and gives per-sample
+gradients in bulk. `MLP` is written out in batched matrix products, which is what makes the
+engine fast.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from cl_bench.config import NetworkConfig
 from cl_bench.engine.layout import LayerBlocks, Parameter, lay_out
 from cl_bench.seeding import torch_generator
 
@@ -188,7 +184,7 @@ class MLP(Network):
             if len(values) < len(self.layers):
                 value = value.relu_()
                 if gates is not None:
-                    value *= gates[len(values) - 1]
+                    value = value * gates[len(values) - 1]  # not in place: autograd needs both
             values.append(value)
         return values
 
@@ -224,10 +220,11 @@ class MLP(Network):
             torch.bmm(signal.transpose(1, 2), values[i], out=weight_slot)
             torch.sum(signal, 1, out=bias_slot)
             if i:
-                back = torch.bmm(signal, weights[i][0])
-                signal = torch.ops.aten.threshold_backward(back, values[i], 0)
-                if gates is not None:
-                    signal *= gates[i - 1]
+                signal = torch.bmm(signal, weights[i][0])
+                if gates is None:
+                    signal = torch.ops.aten.threshold_backward(signal, values[i], 0)
+                else:  # a gate below 0 turns the sign of what passed the ReLU
+                    signal = signal.masked_fill_(values[i] == 0, 0).mul_(gates[i - 1])
 
     def per_sample_power(
         self, theta: Tensor, images: Tensor, cotangents: Tensor, power: int
@@ -239,8 +236,8 @@ class MLP(Network):
         for i in range(len(self.layers) - 1, -1, -1):
             weight, bias = self.layers[i]
             # |g a^T|^p = |g|^p (|a|^p)^T: no per-sample gradient is ever formed.
-            powered = _power(signal, power).view(runs, batch, many, -1).sum(2)
-            torch.bmm(powered.transpose(1, 2), _power(values[i], power), out=weight.view(out))
+            powered = power_of(signal, power).view(runs, batch, many, -1).sum(2)
+            torch.bmm(powered.transpose(1, 2), power_of(values[i], power), out=weight.view(out))
             torch.sum(powered, 1, out=bias.view(out))
             if i:
                 signal = torch.bmm(signal, weight.view(theta))
@@ -249,172 +246,6 @@ class MLP(Network):
         return out
 
 
-def _power(values: Tensor, power: int) -> Tensor:
+def power_of(values: Tensor, power: int) -> Tensor:
+    """Return the absolute values (power 1) or the squares (power 2)."""
     return values.abs() if power == 1 else values.square()
-
-
-@contextmanager
-def same_kernels() -> Iterator[None]:
-    """Keep to kernels whose sums do not depend on how many runs are stacked: oneDNN's do."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="TF32 acceleration")
-        with torch.backends.mkldnn.flags(enabled=False):
-            yield
-
-
-class ModuleNetwork(Network):
-    """Any `torch.nn.Module` without buffers, run over the stack by `torch.func.vmap`.
-
-    Args:
-        build: makes the module; called once with torch's generator seeded for each initial vector.
-        input_shape: channels, height, width; images arrive flat and are given this shape.
-        n_outputs: number of logits.
-    """
-
-    def __init__(
-        self, build: Callable[[], nn.Module], input_shape: tuple[int, ...], n_outputs: int
-    ) -> None:
-        self.build = build
-        self.input_shape = input_shape
-        self.n_outputs = n_outputs
-        with torch.random.fork_rng(devices=[]):
-            self.module = build().requires_grad_(False)
-        if next(self.module.buffers(), None) is not None:
-            raise ValueError("a stacked network cannot have buffers (batch normalisation, say)")
-        self.parameters = lay_out(
-            [(name, tuple(p.shape)) for name, p in self.module.named_parameters()]
-        )
-
-    def initial(self, seed: int) -> Tensor:
-        with torch.random.fork_rng(devices=[]):
-            torch.random.manual_seed(torch_generator("initial weights", seed).initial_seed())
-            return nn.utils.parameters_to_vector(self.build().parameters()).detach().clone()
-
-    def _one(self, theta: Tensor, images: Tensor) -> Tensor:
-        shaped = images.unflatten(-1, self.input_shape)
-        return torch.func.functional_call(self.module, self.unstack(theta), (shaped,))
-
-    @same_kernels()
-    def forward(self, theta: Tensor, images: Tensor) -> Tensor:
-        over_runs = torch.func.vmap(self._one)
-        if theta.dim() == 3:
-            over_runs = torch.func.vmap(torch.func.vmap(self._one, in_dims=(0, None)))
-        return over_runs(theta, images)
-
-    @same_kernels()
-    def features(self, theta: Tensor, images: Tensor) -> Tensor:
-        if not isinstance(self.module, nn.Sequential):
-            raise ValueError("features need a network whose module is a torch.nn.Sequential")
-        body = self.module[:-1]
-        names = dict(body.named_parameters())
-
-        def one(weights: Tensor, image: Tensor) -> Tensor:
-            shaped = image.unflatten(-1, self.input_shape)
-            own = {name: value for name, value in self.unstack(weights).items() if name in names}
-            return torch.func.functional_call(body, own, (shaped,))
-
-        return torch.func.vmap(one)(theta, images)
-
-    @same_kernels()
-    def backward(
-        self,
-        theta: Tensor,
-        images: Tensor,
-        cotangent: Cotangent,
-        out: Tensor,
-        gates: Gates | None = None,
-    ) -> None:
-        if gates is not None:
-            raise ValueError("gates need the network 'mlp'")
-        logits, pull_back = _vjp(lambda t: self.forward(t, images), theta)
-        out.copy_(pull_back(cotangent(logits.detach())))
-
-    @same_kernels()
-    def per_sample_power(
-        self, theta: Tensor, images: Tensor, cotangents: Tensor, power: int
-    ) -> Tensor:
-        def one_vector(weights: Tensor, image: Tensor, vector: Tensor) -> Tensor:
-            _, pull_back = _vjp(lambda t: self._one(t, image[None])[0], weights)
-            return pull_back(vector)
-
-        over_vectors = torch.func.vmap(one_vector, in_dims=(None, None, 0))
-        over_samples = torch.func.vmap(over_vectors, in_dims=(None, 0, 0))
-        over_runs = torch.func.vmap(over_samples)
-        total = torch.zeros_like(theta)
-        # Per-sample gradients are D numbers each: a few images at a time bound the memory.
-        for part in range(0, images.shape[1], 16):
-            span = slice(part, part + 16)
-            total += _power(over_runs(theta, images[:, span], cotangents[:, span]), power).sum(
-                (1, 2)
-            )
-        return total
-
-
-def _vjp(
-    function: Callable[[Tensor], Tensor], at: Tensor
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Return the value of a function of one tensor and its vector-Jacobian product there."""
-    value, pull_back = torch.func.vjp(function, at)[:2]
-    return value, lambda vector: pull_back(vector)[0]
-
-
-def _convnet(input_shape: tuple[int, ...], hidden: Sequence[int], n_outputs: int) -> nn.Module:
-    channels, height, width = input_shape
-    wide = hidden[0] if hidden else 100
-    flat = 32 * (height // 4) * (width // 4)
-    return nn.Sequential(
-        nn.Conv2d(channels, 16, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(flat, wide),
-        nn.ReLU(),
-        nn.Linear(wide, n_outputs),
-    )
-
-
-class PreparedInput(nn.Module):
-    """Images with black pixels around them, standardised, as the first layer takes them."""
-
-    def __init__(self, config: NetworkConfig, input_shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.padding, self.mean, self.std = (
-            config.input_padding,
-            config.input_mean,
-            config.input_std,
-        )
-        self.input_shape = input_shape
-        channels, height, width = input_shape
-        self.output_shape = channels, height + 2 * self.padding, width + 2 * self.padding
-
-    @property
-    def changes(self) -> bool:
-        """Return whether the images are not taken as they come."""
-        return (self.padding, self.mean, self.std) != (0, 0, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return what the first layer takes, [..., F'], of images [..., F]."""
-        if self.padding:
-            images = functional.pad(images.unflatten(-1, self.input_shape), (self.padding,) * 4)
-            images = images.flatten(-3)
-        return images.sub(self.mean).div_(self.std)
-
-
-def build_network(config: NetworkConfig, input_shape: tuple[int, ...], n_outputs: int) -> Network:
-    """Return the network that a configuration asks for, for inputs and outputs of this size."""
-    prepare = PreparedInput(config, input_shape)
-    shape = prepare.output_shape
-    if config.name == "mlp":
-        first = prepare if prepare.changes else None
-        return MLP(math.prod(shape), config.hidden, n_outputs, first, config.init)
-
-    def build() -> nn.Module:
-        module = _convnet(shape, config.hidden, n_outputs)
-        if not prepare.changes:
-            return module
-        return nn.Sequential(nn.Flatten(-3), prepare, nn.Unflatten(-1, shape), module)
-
-    return ModuleNetwork(build, input_shape, n_outputs)

@@ -16,9 +16,10 @@ import torch
 from cl_bench import benchmarks
 from cl_bench.benchmarks.base import Benchmark
 from cl_bench.config import RunConfig
+from cl_bench.engine.architectures import build_network
 from cl_bench.engine.checkpoint import Snapshot
 from cl_bench.engine.learner import Learner
-from cl_bench.engine.networks import Network, build_network
+from cl_bench.engine.networks import Network
 from cl_bench.engine.optimizers import column
 from cl_bench.engine.state import State, give, take
 from cl_bench.engine.strategy import Strategy, all_settings, free_settings

@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from cl_bench.engine.linalg import gram, symmetric_eigen
 from cl_bench.engine.losses import cross_entropy, less_one_hot_, masked
-from cl_bench.engine.networks import MLP, Network, same_kernels
+from cl_bench.engine.modules import same_kernels
+from cl_bench.engine.networks import MLP, Network
 from cl_bench.engine.tasks import Batch
 from cl_bench.seeding import torch_generator
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from cl_bench import benchmarks
 from cl_bench.config import Scenario
-from cl_bench.engine.networks import MLP, ModuleNetwork
+from cl_bench.engine.modules import ModuleNetwork
+from cl_bench.engine.networks import MLP
 from cl_bench.engine.tasks import Streams, TaskData
 from cl_bench.engine.threads import one_thread
 from cl_bench.errors import UserError

@@ -8,7 +8,9 @@ from torch import nn
 from torch.nn import functional
 
 from cl_bench.config import NetworkConfig
-from cl_bench.engine.networks import MLP, ModuleNetwork, Network, _convnet, build_network
+from cl_bench.engine.architectures import build_network, convnet
+from cl_bench.engine.modules import ModuleNetwork
+from cl_bench.engine.networks import MLP, Network
 
 SHAPE = (1, 8, 8)
 OUTPUTS = 5
@@ -36,7 +38,7 @@ class Standardised(nn.Module):
 def prepared(module: str) -> nn.Module:
     layers = {
         "mlp": [nn.Flatten(), nn.Linear(100, 7), nn.ReLU(), nn.Linear(7, OUTPUTS)],
-        "convnet": list(_convnet((1, 10, 10), PREPARED.hidden, OUTPUTS).children()),
+        "convnet": list(convnet((1, 10, 10), PREPARED.hidden, OUTPUTS).children()),
     }
     return nn.Sequential(nn.ZeroPad2d(1), Standardised(), *layers[module])
 
@@ -117,7 +119,8 @@ def test_backward_through_gates_is_autograd():
     torch.manual_seed(0)
     theta = torch.stack([network.initial(seed) for seed in range(3)])
     images, labels = torch.rand(3, 4, 64), torch.randint(0, OUTPUTS, (3, 4))
-    gates = [torch.rand(3, 4, width).sub_(0.4).clamp_(min=0) * 3 for width in (7, 6)]
+    gates = [torch.rand(3, 4, width).sub_(0.4) * 3 for width in (7, 6)]
+    gates[0].clamp_(min=0)
     out = torch.empty_like(theta)
 
     def cotangent(logits):
@@ -136,6 +139,14 @@ def test_backward_through_gates_is_autograd():
                 value = value.relu() * gates[i][run]
         functional.cross_entropy(value, labels[run]).backward()
         torch.testing.assert_close(out[run], leaf.grad)
+    leaf = theta.clone().requires_grad_()
+    for gate in gates:
+        gate.requires_grad_()
+    logits = network.activations(leaf, images, gates)[-1]
+    loss = sum(functional.cross_entropy(*pair) for pair in zip(logits, labels, strict=True))
+    by_weights, *by_gates = torch.autograd.grad(loss, [leaf, *gates])
+    torch.testing.assert_close(by_weights, out)
+    assert all(slope.abs().sum() > 0 for slope in by_gates)
 
 
 @pytest.mark.parametrize("power", [1, 2])
@@ -187,7 +198,7 @@ def test_a_module_with_buffers_is_refused():
         ModuleNetwork(lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64)), SHAPE, OUTPUTS)
 
 
-def test_convnet_has_the_outputs_asked_for():
+def testconvnet_has_the_outputs_asked_for():
     network = build_network(NetworkConfig(name="convnet", hidden=(20,)), (1, 28, 28), 10)
     theta = torch.stack([network.initial(0), network.initial(1)])
     assert network.forward(theta, torch.rand(2, 3, 784)).shape == (2, 3, 10)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from cl_bench.engine.losses import cross_entropy
-from cl_bench.engine.networks import MLP, ModuleNetwork, Network
+from cl_bench.engine.modules import ModuleNetwork
+from cl_bench.engine.networks import MLP, Network
 from cl_bench.engine.tasks import Batch
 from cl_bench.instruments.curvature import (
     curvature_along,

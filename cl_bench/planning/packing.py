@@ -172,7 +172,7 @@ def network_size(config: RunConfig, benchmark: Benchmark) -> int:
     """Return the number of weights of the network that the run trains; none is drawn."""
     import torch
 
-    from cl_bench.engine.networks import build_network
+    from cl_bench.engine.architectures import build_network
 
     with torch.device("meta"):
         return build_network(config.network, benchmark.input_shape, benchmark.n_outputs).size

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cl_bench.config import Scenario
-from cl_bench.engine.networks import build_network
+from cl_bench.engine.architectures import build_network
 from cl_bench.errors import UserError
 from cl_bench.planning import finding, packing, reading
 

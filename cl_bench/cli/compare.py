@@ -55,7 +55,7 @@ def compare(
         check_path(picture)
     strategies = split_names(strategy)
     runs = tables.select(out, strategies=strategies, benchmarks=benchmark or (), protocol=protocol)
-    for warning in runs.warnings:
+    for warning in runs.notes:
         remark(warning)
     if not runs:
         raise UserError(f"there are no runs in {out}")

@@ -79,7 +79,7 @@ def frontier(
         check_path(picture)
     strategies = split_names(strategy)
     records = points.read(out, strategies=strategies, protocol=protocol, across=across or ())
-    for warning in records.runs.warnings:
+    for warning in records.runs.notes:
         remark(warning)
     found = points.front(records, *names, references=_references(records.strategies))
     curves = frontier_curves.curves(found.points, along) if errors else []

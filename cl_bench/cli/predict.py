@@ -40,10 +40,11 @@ def predict(
 
     chosen = split_names(strategy)
     runs = tables.select(out, strategies=chosen, benchmarks=benchmark or (), protocol=protocol)
-    for warning in runs.warnings:
+    for warning in runs.notes:
         remark(warning)
     landscape, _ = load_with_warnings(out, "landscape")
-    landscape = landscape[landscape["run_id"].isin(runs.metrics["run_id"])]
+    kept_runs = runs.metrics[~runs.metrics["diverged"].astype(bool)]["run_id"]
+    landscape = landscape[landscape["run_id"].isin(kept_runs)]
     if not len(landscape):
         raise UserError(
             f"no such run in {out} has its loss landscape measured; "

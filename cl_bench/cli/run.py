@@ -147,7 +147,11 @@ def _show(plan: Plan, out: Path, format: Format, picture: bool, typed: Sequence[
             rows = tables.differences(runs, metric, people=format is Format.TABLE)
             found[f"paired differences in {metric.replace('_', ' ')}"] = rows
     emit_many(found, format)
-    if picture and runs.protocols == 1:
+    for note in runs.diverged:
+        remark(note)
+    if picture and runs.metrics["diverged"].all():
+        remark("no picture: all of these runs diverged")
+    elif picture and runs.protocols == 1:
         from cl_bench.report.curves import draw
 
         path = out / "forgetting.svg"

@@ -27,10 +27,10 @@ def show(
     people = format is Format.TABLE
     if name is None:
         runs = tables.select(out)
-        for warning in runs.warnings:
+        for warning in runs.notes:
             remark(warning)
         columns = ["strategy", "label", "benchmark", "scenario", "seed", "run_id", "group_id"]
-        figures = [*columns, "average_accuracy", "forgetting"]
+        figures = [*columns, "average_accuracy", "forgetting", "diverged"]
         rows: Any = runs.metrics[figures].to_dict("records")
         emit(rows, format, f"runs in {out}")
         return
@@ -40,6 +40,8 @@ def show(
     title = f"accuracy on each task, {label}, " + (
         f"mean of {count} seeds" if count > 1 else f"seed {runs.metrics['seed'].iloc[0]}"
     )
+    for note in runs.diverged:
+        remark(note)
     landscape = tables.landscape(out, runs)
     found = {
         title if people else "accuracy": tables.accuracy_matrix(runs.accuracy),

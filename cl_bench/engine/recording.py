@@ -88,7 +88,7 @@ class Recorder:
         """Return the record of a run, from its final weights [D]."""
         config, dataset, theta = self.configs[run], self.benchmark.dataset, theta.cpu()
         frames = {
-            name: pd.DataFrame(self.rows[name][run], columns=list(columns))
+            name: pd.DataFrame(self.rows[name][run], columns=list(columns)).astype(columns)
             for name, columns in TABLES.items()
         }
         return RunRecord(

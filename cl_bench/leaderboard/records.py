@@ -92,6 +92,8 @@ def make_entries(
             continue
         try:
             run.verify()
+            if run.diverged:
+                raise UserError(f"{run.path} diverged: its losses or weights are not finite")
         except UserError as error:
             warnings.append(f"skipped: {error}")
             continue
@@ -106,6 +108,8 @@ def make_entries(
     for group in groups.values():
         entry = entry_of(board, [group[seed] for seed in sorted(group)], tuning)
         problem = problem_of(entry)
+        if len({run.code for run in group.values() if run.code}) > 1:
+            problem = "its runs are of several versions of the strategy's code; train them again"
         if problem:
             warnings.append(f"skipped: {entry.file_name}: {problem}")
         else:

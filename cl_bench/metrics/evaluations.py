@@ -68,7 +68,7 @@ def diverged(accuracy: pd.DataFrame, curve: pd.DataFrame) -> bool:
     """
     for table, during in ((accuracy, "after_task"), (curve, "training_task")):
         learnt = (table["task"] <= table[during]).to_numpy()
-        if not np.isfinite(table["loss"].to_numpy()[learnt]).all():
+        if not np.isfinite(table["loss"].to_numpy(dtype=float)[learnt]).all():
             return True
     return False
 

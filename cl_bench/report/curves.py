@@ -10,6 +10,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cl_bench.errors import UserError
 from cl_bench.report.style import STYLE, check_path, heading, look, save
 
 if TYPE_CHECKING:
@@ -28,9 +29,13 @@ def draw(accuracy: pd.DataFrame, path: Path) -> None:
         path: the picture's file; it is replaced.
 
     Raises:
-        UserError: another ending, no such folder, or the file cannot be written.
+        UserError: another ending, no such folder, the file cannot be written, or no run is left
+            but such that diverged.
     """
     check_path(path)
+    accuracy = accuracy[~accuracy["diverged"].astype(bool)]
+    if accuracy.empty:
+        raise UserError("there is nothing to draw: every run diverged")
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

@@ -188,10 +188,11 @@ def front(records: Records, x: str, y: str, references: Collection[str] = ()) ->
     axes = axis(x), axis(y)
     frame = records.runs.metrics[["run_id", "group_id", "seed", "stream_id"]].copy()
     frame["x"], frame["y"] = (_values(records, each.name) for each in axes)
-    frame = frame.dropna(subset=["x", "y"])
+    frame = frame[~records.runs.metrics["diverged"].astype(bool)].dropna(subset=["x", "y"])
     if frame.empty:
         raise UserError(f"no run has both {x} and {y}")
-    run_of_group = {run.content["group_id"]: run for run in records.stored.values()}
+    ids = records.runs.metrics.set_index("group_id")["run_id"]
+    run_of_group = {str(group): records.stored[run_id] for group, run_id in ids.items()}
     points = _points(frame, run_of_group, records.across)
     competing = tuple(p for p in points if p.strategy not in references)
     signs = [each.sign for each in axes]

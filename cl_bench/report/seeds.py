@@ -21,6 +21,7 @@ def effects(runs: Sequence[StoredRun], metrics: Sequence[str], *, people: bool =
     Args:
         runs: of crossed grids, every stream seed with every seed of initial weights; a
             configuration whose grid is not whole, or whose metric is not defined, has no rows.
+            A configuration of which a run diverged has none, either.
         metrics: names of metrics.
         people: give text that is short enough to read.
 
@@ -49,7 +50,7 @@ def effects(runs: Sequence[StoredRun], metrics: Sequence[str], *, people: bool =
 
 
 def _figures(run: StoredRun) -> dict[str, float]:
-    return figures(evaluations(run.table("accuracy"), run.table("curve")))
+    return figures(evaluations(run.table("accuracy"), run.table("curve"), diverged=run.diverged))
 
 
 def _rows(which: dict[str, str], table: np.ndarray, people: bool) -> Rows:

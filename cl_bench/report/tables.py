@@ -25,6 +25,7 @@ MOST_TASKS = 10
 HEADLINES = ("average_accuracy", "forgetting")
 _AT_MINIMUM = ("loss", "sharpness", "trace", "flatness", "flatness_sharpest", "variance")
 _AT_END = ("loss", "distance", "quadratic")
+_ACCURACIES = ("accuracy", "accuracy_agnostic")
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,26 @@ class Runs:
     """Some of the runs in a folder, loaded."""
 
     accuracy: pd.DataFrame
-    """`cl_bench.load(out)`"""
+    """`cl_bench.load(out)`; NaN for runs that diverged, whose answers are no result."""
     metrics: pd.DataFrame
     """`cl_bench.load(out, "metrics")`"""
     warnings: tuple[str, ...] = ()
     """One line for each damaged run that was left out."""
+
+    @property
+    def diverged(self) -> list[str]:
+        """Return a line for each configuration of which a run diverged."""
+        broken = self.metrics[self.metrics["diverged"].astype(bool)]
+        return [
+            f"{label} diverged (its losses or weights are not finite) at seed "
+            f"{', '.join(str(seed) for seed in sorted(rows['seed']))}: not ranked, in no mean"
+            for label, rows in broken.groupby("label", sort=True)
+        ]
+
+    @property
+    def notes(self) -> list[str]:
+        """Return all that has to be said of these runs: the warnings, and which diverged."""
+        return [*self.warnings, *self.diverged]
 
     def __bool__(self) -> bool:
         return len(self.metrics) > 0
@@ -73,10 +89,10 @@ def select(
     Raises:
         UserError: there is no such folder, or none of its runs has a name that was asked for.
     """
-    from cl_bench.results.frames import load_with_warnings
+    from cl_bench.results.frames import load_several
 
-    metrics, warnings = load_with_warnings(out, "metrics")
-    accuracy, _ = load_with_warnings(out, "accuracy")
+    (metrics, accuracy), warnings = load_several(out, "metrics", "accuracy")
+    accuracy.loc[accuracy["diverged"].astype(bool), list(_ACCURACIES)] = math.nan
     runs = Runs(accuracy, metrics, tuple(warnings))
     if run_ids:
         runs = runs.where(run_id=run_ids)
@@ -107,6 +123,7 @@ def results(runs: Runs, *, people: bool = False) -> Rows:
         metric: {row["group_id"]: row for row in rows} for metric, rows in summaries.items()
     }
     final = final_accuracy(runs.accuracy)
+    diverged = {g: int(rows.sum()) for g, rows in runs.metrics.groupby("group_id")["diverged"]}
     found: Rows = []
     for summary in summaries[HEADLINES[0]]:
         group = summary["group_id"]
@@ -118,12 +135,14 @@ def results(runs: Runs, *, people: bool = False) -> Rows:
         if not people:
             row["protocol"], row["group"] = summary["protocol_id"], group
         row["seeds"] = summary["seeds"]
+        if runs.diverged:
+            row["diverged"] = diverged[group]
         accuracies = final[group]
         shown = _spread(len(accuracies)) if people else range(len(accuracies))
         for task in shown:
             value = accuracies[task]
             if people:
-                row[f"task {task + 1}"] = f"{value:.3f}"
+                row[f"task {task + 1}"] = "" if math.isnan(value) else f"{value:.3f}"
             else:
                 row[f"task_{task + 1}"] = value
         for metric in HEADLINES:

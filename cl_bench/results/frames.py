@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import pandas as pd
 
 from cl_bench.config import Number
 from cl_bench.errors import UserError, unknown
-from cl_bench.metrics import REFERENCE_STRATEGY, evaluations, figures, matrix, names
+from cl_bench.metrics import REFERENCE_STRATEGY, diverged, evaluations, figures, matrix, names
 from cl_bench.metrics.evaluations import Array
 from cl_bench.plain import flatten
 from cl_bench.results.record import TABLES
-from cl_bench.results.store import RunStore, StoredRun
+from cl_bench.results.store import RunStore, StoredRun, TableName
 
 Table = Literal["accuracy", "curve", "predictions", "landscape", "metrics", "runs"]
-Part = TypeVar("Part")
 
 RUN_COLUMNS = (
     "run_id",
@@ -35,7 +35,9 @@ RUN_COLUMNS = (
     "scenario",
     "seed",
     "stream_id",
+    "diverged",
 )
+_NEEDS: dict[str, tuple[TableName, ...]] = {"metrics": ("accuracy", "curve"), "runs": ()}
 
 
 def load(path: Path | str, table: Table = "accuracy") -> pd.DataFrame:
@@ -68,41 +70,55 @@ def load_with_warnings(
     path: Path | str, table: Table = "accuracy"
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return what `load` returns, and one line for each damaged run that was left out."""
-    if table not in get_args(Table):
-        raise unknown("table", table, get_args(Table))
+    (frame,), problems = load_several(path, table)
+    return frame, problems
+
+
+def load_several(path: Path | str, *tables: Table) -> tuple[list[pd.DataFrame], list[str]]:
+    """Return several tables of the runs in a folder, which is read once.
+
+    Returns:
+        The tables, of the same runs (but `landscape`, of those that have one), and one line for
+        each run that was left out or whose figures lack something.
+    """
+    for table in tables:
+        if table not in get_args(Table):
+            raise unknown("table", table, get_args(Table))
     if not Path(path).is_dir():
         raise UserError(f"there is no folder of runs at {path}")
-    runs, problems = RunStore(path).scan()
-    if table == "runs":
-        rows = [_flat_row(run) for run in runs]
-        return _frame(runs, rows, []), problems
-    if table == "metrics":
-        kept, rows = _readable(runs, _Figures(runs), problems)
-        return _frame(kept, rows, names()), problems
-    if table == "landscape":
-        runs = [run for run in runs if run.has(table)]
-    kept, parts = _readable(runs, lambda run: run.table(table), problems)
-    return _long_frame(kept, parts, table), problems
+    stored, problems = RunStore(path).scan()
+    wanted = {name for t in tables for name in _NEEDS.get(t, (cast(TableName, t),))}
+    runs = []
+    for each in stored:
+        try:
+            runs.append(_read(each, wanted))
+        except UserError as error:
+            problems.append(f"skipped: {error}")
+    configurations = _configurations([run.stored for run in runs])
+    frames = []
+    for table in tables:
+        members = (
+            [run for run in runs if "landscape" in run.tables] if (table == "landscape") else runs
+        )
+        rows = [_identity(run, *configurations[run.run_id]) for run in members]
+        if table == "runs":
+            frames.append(_frame(rows, [_flat_row(run.stored) for run in members], []))
+        elif table == "metrics":
+            references, missing = _references(members)
+            problems += missing
+            frames.append(_frame(rows, [_figures(run, references) for run in members], names()))
+        else:
+            frames.append(_long_frame(rows, [run.tables[table] for run in members], table))
+    return frames, problems
 
 
 def labels(runs: Iterable[StoredRun]) -> dict[str, str]:
-    """Return the label of each group_id: its strategy, and the settings that tell groups apart.
+    """Return the label of each configuration: its strategy, and what tells it from the others.
 
-    `ewc (strength=100)` where the runs hold EWC at several strengths, `ewc` where at one.
+    `ewc (strength=100)` where the runs of a protocol hold EWC at several strengths, `ewc` where at
+    one. Keys are group_ids, as tables of these runs have them.
     """
-    groups: dict[str, dict[str, dict[str, Number]]] = defaultdict(dict)
-    for run in runs:
-        strategy = run.config.strategy
-        settings = dict(strategy.settings)
-        if strategy.code is not None:
-            settings["code"] = strategy.code[:8]
-        groups[strategy.name][run.content["group_id"]] = settings
-    result = {}
-    for strategy_name, members in groups.items():
-        shown = differing(list(members.values()))
-        for group_id, settings in members.items():
-            result[group_id] = named(strategy_name, settings, shown)
-    return result
+    return dict(_configurations(runs).values())
 
 
 def differing(members: Sequence[Mapping[str, Number]]) -> list[str]:
@@ -117,18 +133,41 @@ def named(strategy: str, settings: Mapping[str, Number], shown: Iterable[str]) -
     return f"{strategy} ({', '.join(texts)})" if texts else strategy
 
 
-def _readable(
-    runs: list[StoredRun], read: Callable[[StoredRun], Part], problems: list[str]
-) -> tuple[list[StoredRun], list[Part]]:
-    """Return the runs that could be read and what was read; note the others in `problems`."""
-    kept, parts = [], []
+def _configurations(runs: Iterable[StoredRun]) -> dict[str, tuple[str, str]]:
+    """Return the group_id and label of each run by run_id.
+
+    Runs of one config that different code trained are different configurations: those of the code
+    that trained last keep the group_id, and so do those that do not know their code.
+    """
+    groups: dict[tuple[str, str], dict[str, list[StoredRun]]] = defaultdict(dict)
     for run in runs:
-        try:
-            parts.append(read(run))
-            kept.append(run)
-        except UserError as error:
-            problems.append(f"skipped: {error}")
-    return kept, parts
+        key = run.content["protocol_id"], run.config.strategy.name
+        groups[key].setdefault(run.content["group_id"], []).append(run)
+    found = {}
+    for (_, strategy), members in groups.items():
+        group_of: dict[str, str] = {}
+        settings: dict[str, dict[str, Number]] = {}
+        for group_id, of_group in members.items():
+            newest, codes = _newest(of_group), {run.code for run in of_group if run.code}
+            for run in of_group:
+                code = run.code or newest
+                own = group_id if code == newest else f"{group_id}-{str(code)[:8]}"
+                group_of[run.content["run_id"]] = own
+                shown = code if len(codes) > 1 else run.config.strategy.code
+                settings[own] = {**run.config.strategy.settings}
+                if shown is not None:
+                    settings[own]["code"] = shown[:8]
+        apart = differing(list(settings.values()))
+        for run_id, own in group_of.items():
+            found[run_id] = own, named(strategy, settings[own], apart)
+    return found
+
+
+def _newest(runs: Iterable[StoredRun]) -> str | None:
+    """Return the code of the runs that were trained last."""
+    known = [run for run in runs if run.code]
+    last = max(known, key=lambda r: r.content["provenance"].get("finished") or "", default=None)
+    return last.code if last else None
 
 
 def _short(value: Number) -> str:
@@ -136,70 +175,103 @@ def _short(value: Number) -> str:
     return str(int(value)) if whole else str(value)
 
 
-def _frame(runs: list[StoredRun], rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
-    full = [{**first, **row} for first, row in zip(_identities(runs), rows, strict=True)]
-    if not full:
+@dataclass(frozen=True)
+class _Read:
+    """A run with those of its tables that are wanted."""
+
+    stored: StoredRun
+    tables: dict[str, pd.DataFrame]
+    diverged: bool
+
+    @property
+    def run_id(self) -> str:
+        return str(self.stored.content["run_id"])
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What it shares with the joint run that it is measured against."""
+        return self.stored.content["protocol_id"], self.stored.config.seed
+
+
+def _read(run: StoredRun, wanted: Iterable[TableName]) -> _Read:
+    tables: dict[TableName, pd.DataFrame] = {
+        name: run.table(name) for name in wanted if name != "landscape" or run.has(name)
+    }
+    flag = run.content.get("diverged")
+    if flag is None:  # from before it was kept: its losses tell
+        losses = (tables[n] if n in tables else run.table(n) for n in _NEEDS["metrics"])
+        flag = diverged(*losses)
+    return _Read(run, {str(name): table for name, table in tables.items()}, bool(flag))
+
+
+def _frame(
+    identities: Sequence[dict[str, Any]], rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
+) -> pd.DataFrame:
+    if not rows:
         return pd.DataFrame(columns=[*RUN_COLUMNS, *columns])
-    return pd.DataFrame(full)
+    return pd.DataFrame([{**one, **row} for one, row in zip(identities, rows, strict=True)])
 
 
-def _long_frame(runs: list[StoredRun], parts: list[pd.DataFrame], table: str) -> pd.DataFrame:
+def _long_frame(
+    identities: Sequence[dict[str, Any]], parts: Sequence[pd.DataFrame], table: str
+) -> pd.DataFrame:
     """Return the runs' tables, one under the other, after the columns that name the run."""
     columns = [*RUN_COLUMNS, *("target" if c == "label" else c for c in TABLES[table])]
-    if not runs:
+    if not parts:
         return pd.DataFrame(columns=columns)
-    run_of_row = np.repeat(np.arange(len(runs)), [len(part) for part in parts])
-    which = pd.DataFrame(_identities(runs)).take(run_of_row).reset_index(drop=True)
+    run_of_row = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    which = pd.DataFrame(identities).take(run_of_row).reset_index(drop=True)
     return pd.concat([which, pd.concat(parts, ignore_index=True)], axis=1).set_axis(columns, axis=1)
 
 
-def _identities(runs: list[StoredRun]) -> list[dict[str, Any]]:
-    label = labels(runs)
-    return [
-        {
-            "run_id": run.content["run_id"],
-            "group_id": run.content["group_id"],
-            "protocol_id": run.content["protocol_id"],
-            "strategy": run.config.strategy.name,
-            "label": label[run.content["group_id"]],
-            "benchmark": run.config.benchmark.name,
-            "scenario": str(run.config.benchmark.scenario or ""),
-            "seed": run.config.seed,
-            "stream_id": run.content["stream_id"],
-        }
-        for run in runs
+def _identity(run: _Read, group_id: str, label: str) -> dict[str, Any]:
+    """Return the columns that say which run a row is of (`RUN_COLUMNS`)."""
+    config = run.stored.config
+    return {
+        "run_id": run.run_id,
+        "group_id": group_id,
+        "protocol_id": run.stored.content["protocol_id"],
+        "strategy": config.strategy.name,
+        "label": label,
+        "benchmark": config.benchmark.name,
+        "scenario": str(config.benchmark.scenario or ""),
+        "seed": config.seed,
+        "stream_id": run.stored.content["stream_id"],
+        "diverged": run.diverged,
+    }
+
+
+def _references(runs: Sequence[_Read]) -> tuple[dict[tuple[str, int], Array], list[str]]:
+    """Return what intransigence is measured against, by protocol and seed: the joint runs.
+
+    Also one line for each protocol in which several joint runs of a seed make it unknown.
+    """
+    joint: dict[tuple[str, int], list[_Read]] = defaultdict(list)
+    for run in runs:
+        if run.stored.config.strategy.name == REFERENCE_STRATEGY and not run.diverged:
+            joint[run.key].append(run)
+    references = {
+        key: np.diag(matrix(only[0].tables["accuracy"])[0])
+        for key, only in joint.items()
+        if len(only) == 1
+    }
+    unclear: dict[str, list[int]] = defaultdict(list)
+    for protocol_id, seed in sorted(joint.keys() - references.keys()):
+        unclear[protocol_id].append(seed)
+    return references, [
+        f"no intransigence in protocol {protocol_id[:8]} at seed {', '.join(map(str, seeds))}: "
+        f"several joint runs could be the reference"
+        for protocol_id, seeds in unclear.items()
     ]
 
 
-class _Figures:
-    """Computes a run's metrics; finds the joint run that its intransigence is measured against."""
-
-    def __init__(self, runs: list[StoredRun]) -> None:
-        self._joint: dict[tuple[str, int], list[StoredRun]] = defaultdict(list)
-        for run in runs:
-            if run.config.strategy.name == REFERENCE_STRATEGY:
-                self._joint[self._key(run)].append(run)
-        self._known: dict[tuple[str, int], Array | None] = {}
-
-    def __call__(self, run: StoredRun) -> dict[str, float]:
-        key = self._key(run)
-        if key not in self._known:
-            self._known[key] = self._reference(self._joint[key])
-        return figures(evaluations(run.table("accuracy"), run.table("curve"), self._known[key]))
-
-    @staticmethod
-    def _key(run: StoredRun) -> tuple[str, int]:
-        return run.content["protocol_id"], run.config.seed
-
-    @staticmethod
-    def _reference(joint: list[StoredRun]) -> Array | None:
-        """Return the diagonal of the joint run's matrix; None where there is not exactly one."""
-        if len(joint) != 1:
-            return None
-        try:
-            return np.diag(matrix(joint[0].table("accuracy"))[0])
-        except UserError:  # it is reported where it is loaded itself
-            return None
+def _figures(run: _Read, references: Mapping[tuple[str, int], Array]) -> dict[str, float]:
+    tables = run.tables
+    return figures(
+        evaluations(
+            tables["accuracy"], tables["curve"], references.get(run.key), diverged=run.diverged
+        )
+    )
 
 
 def _flat_row(run: StoredRun) -> dict[str, Any]:

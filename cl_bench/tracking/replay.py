@@ -104,12 +104,13 @@ def _summary(record: RunRecord) -> dict[str, float | int | str]:
         **{f"accuracy/{name(task)}": float(a) for task, a in enumerate(run.matrix[-1])},
         **flatten(record.cost, "cost", "/"),
         "weights_sha256": record.weights_sha256,
+        "diverged": record.diverged,
     }
     return {k: value for k, value in values.items() if value is not None and not _is_nan(value)}
 
 
 def _rows(record: RunRecord) -> Iterator[Row]:
-    run = evaluations(record.accuracy)
+    run = evaluations(record.accuracy, diverged=record.diverged)
     name = _task_namer(run.tasks)
     during = _curve_rows(record, name)
     agnostic = not np.array_equal(run.agnostic, run.matrix, equal_nan=True)
@@ -121,7 +122,8 @@ def _rows(record: RunRecord) -> Iterator[Row]:
             if agnostic:
                 row[f"accuracy_agnostic/{name(task)}"] = float(run.agnostic[after, task])
         so_far = _first_tasks(run, after + 1)
-        row |= {metric: METRICS[metric].function(so_far) for metric in SERIES}
+        if not run.diverged:
+            row |= {metric: METRICS[metric].function(so_far) for metric in SERIES}
         row |= _landscape(record, after, name)
         yield {key: value for key, value in row.items() if not _is_nan(value)}
 

@@ -221,13 +221,11 @@ class Study:
 
     def _judge(self, config: RunConfig, store: RunStore) -> TrialRun:
         run = store.open(store.directory(config))
-        accuracy = run.table("accuracy")
-        losses = accuracy.loss[accuracy.after_task >= 0]
         return TrialRun(
             seed=config.seed,
             run_id=config.run_id,
-            value=self.metric.function(evaluations(accuracy, run.table("curve"))),
-            diverged=not all(map(math.isfinite, losses)),
+            value=self.metric.function(evaluations(run.table("accuracy"), run.table("curve"))),
+            diverged=run.diverged,
             gradient_passes=run.content["cost"]["gradient_passes"],
         )
 

@@ -30,7 +30,7 @@ class TrialRun(Section):
     value: float
     """The metric, on validation data."""
     diverged: bool
-    """Whether a loss after some task is not finite."""
+    """Whether a loss on a learnt task, or a weight, is not finite."""
     gradient_passes: float
     """Gradients taken, in minibatches."""
 

@@ -29,16 +29,22 @@ def wandb(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Send finished runs to Weights & Biases; each W&B run replaces an earlier one of its id."""
-    from cl_bench.cli.output import emit, remark
+    from cl_bench.cli.output import counted, emit, remark
     from cl_bench.tracking.sink import Sink
 
     runs, damaged = _select(out, strategy or [])
     for warning in damaged:
         remark(warning)
     with Sink(mode, project, entity, out, again=again, say=remark) as sink:
-        remark(sink.describe())
+        if sink.mode != "offline":
+            remark(sink.describe())
         results = [(run, _send(sink, run)) for run in runs]
-    emit([_row(run, result) for run, result in results], format.value, f"runs sent from {out}")
+    rows = [_row(run, result) for run, result in results]
+    offline = sum(result.mode == "offline" for _, result in results)
+    sent = sum(result.mode == "online" for _, result in results)
+    emit(rows, format.value, f"{sent} of {counted(len(runs), 'run')} in {out} are on W&B")
+    if offline:
+        remark(f"not sent: {counted(offline, 'run')}; {sink.describe()}")
     failed = [result for _, result in results if _failed(result, mode)]
     if failed or damaged:
         raise typer.Exit(1)
@@ -80,7 +86,8 @@ def _row(run: StoredRun, result: SendResult) -> dict[str, Any]:
         "strategy": run.config.strategy.name,
         "seed": run.config.seed,
         "run_id": result.run_id,
-        "sent": "before" if result.skipped else result.mode,
+        "mode": result.mode,
+        "new": not result.skipped,
         "where": result.url or result.path,
         "error": result.error,
     }

@@ -2,7 +2,8 @@
 
 The file is a log in LevelDB's framing (7 bytes of header, then fragments of crc 4, length 2 and
 type 1 bytes, in blocks of 32 KiB) whose entries are `wandb.proto.wandb_internal_pb2.Record`s.
-The sink uses this to make sure that nothing was lost; wandb itself ships no such reader.
+The sink uses this to make sure that nothing was lost; `wandb leet inspect` reads the same, but is
+a program that takes a second a run.
 """
 
 from __future__ import annotations

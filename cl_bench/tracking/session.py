@@ -21,6 +21,22 @@ PROJECT = "cl_bench"
 TEARDOWN_SECONDS = 20.0
 """Time W&B's service gets to end by itself; all runs are finished by then."""
 
+IDENTITY = (
+    "fork_from",
+    "launch",
+    "resume",
+    "resume_from",
+    "run_group",
+    "run_id",
+    "run_job_type",
+    "run_name",
+    "run_tags",
+    "sweep_id",
+    "sweep_param_path",
+    "x_label",
+)
+"""W&B's settings that say which run this is, and go on with another."""
+
 _LOGGER = logging.getLogger("wandb")
 
 
@@ -44,6 +60,26 @@ def _ended_within(seconds: float) -> Iterator[None]:
     finally:
         if timer is not None:
             timer.cancel()
+
+
+@contextlib.contextmanager
+def _identity_aside() -> Iterator[None]:
+    """Hide from W&B which run it takes this process for, such as the one of a sweep's agent.
+
+    Its variables (WANDB_RUN_ID, WANDB_SWEEP_ID, WANDB_RESUME, …) are of one run and would make
+    one of all of ours. Another run of this process finds them as they were.
+    """
+    from wandb.sdk import wandb_setup
+
+    settings = wandb_setup.singleton().settings
+    kept = {name: getattr(settings, name) for name in IDENTITY}
+    try:
+        for name in IDENTITY:
+            setattr(settings, name, type(settings).model_fields[name].default)
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(settings, name, value)
 
 
 class _Complaints:
@@ -114,20 +150,21 @@ class Session:
 
         self._start()
         self._complaints.texts.clear()
-        logged = wandb.init(
-            id=run.run_id,
-            name=run.name,
-            group=run.group,
-            job_type=run.job_type,
-            tags=run.tags,
-            config=run.config,
-            project=self.project,
-            entity=self.entity,
-            dir=str(self._directory.absolute()),
-            mode=mode,
-            reinit="create_new",
-            settings=self._settings(),
-        )
+        with _identity_aside():
+            logged = wandb.init(
+                id=run.run_id,
+                name=run.name,
+                group=run.group,
+                job_type=run.job_type,
+                tags=run.tags,
+                config=run.config,
+                project=self.project,
+                entity=self.entity,
+                dir=str(self._directory.absolute()),
+                mode=mode,
+                reinit="create_new",
+                settings=self._settings(),
+            )
         try:
             # The summary is ours alone: W&B would add the last value of every series.
             for axis in (TASKS_SEEN, SAMPLES_SEEN):
@@ -186,8 +223,8 @@ class Session:
     def _settings(self) -> Any:
         """Return W&B settings that watch, print and tell as little as possible.
 
-        `resume` stays unset: W&B then replaces a run of the same id, where "allow" would append
-        the same points once more.
+        `resume` is unset (`IDENTITY`): W&B then replaces a run of the same id, where "allow" would
+        append the same points once more.
         """
         import wandb
 
@@ -201,6 +238,7 @@ class Session:
             host="",
             init_timeout=self._init_timeout,
             label_disable=True,
+            sagemaker_disable=True,  # it would name the runs after its job
             save_code=False,
             silent=True,
             stop_fn=lambda: None,  # a run stopped on W&B's page must not interrupt training

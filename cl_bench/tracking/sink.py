@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -104,6 +105,9 @@ class Sink:
         self._reason = ""
         self._failed = False
         self._credentials: Any = None
+        self._given = (project, entity)
+        self._has_key = True
+        """As far as is known: unless a key was looked for in vain."""
         self._session: Session | None = None
         if self.asked == Mode.DISABLED:
             return
@@ -127,10 +131,17 @@ class Sink:
         if self.mode == "online":
             owner = f"{self._session.entity}/" if self._session.entity else ""
             return f"W&B: online, project {owner}{self._session.project} at {self._session.server}"
-        return (
-            f"W&B: offline{why}; files in {self.folder}; "
-            f"send them later with: python -m cl_bench wandb --out {self.directory}"
-        )
+        return f"W&B: offline{why}; files in {self.folder}; to send them: {self._remedy()}"
+
+    def _remedy(self) -> str:
+        """Return what to type for the offline files to go online."""
+        words = ["wandb", "--out", str(self.directory)]
+        if self._session is not None and self._session.mode != "online":
+            words += ["--mode", "online"]
+        for option, value in zip(("--project", "--entity"), self._given, strict=True):
+            words += [option, value] if value else []
+        login = "" if self._has_key else "python -m wandb login, then "
+        return f"{login}python -m cl_bench {shlex.join(words)}"
 
     def send(self, record: RunRecord) -> SendResult:
         """Send one record; never raises for what W&B, the network or the disk does."""
@@ -175,9 +186,10 @@ class Sink:
             return "disabled" if session.mode == "disabled" else "offline"
         try:
             self._credentials = session.credentials()
+            self._has_key = bool(self._credentials)
             self._reason = "" if self._credentials else "no API key found"
         except Exception as error:  # what was found cannot be a key
-            self._reason = _line(error)
+            self._has_key, self._reason = False, _line(error)
         return "online" if self._credentials else "offline"
 
     def _send(self, run: Replay, session: Session) -> SendResult:

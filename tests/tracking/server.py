@@ -16,6 +16,8 @@ class Server:
     url: str = ""
     runs: list[dict[str, Any]] = field(default_factory=list)
     """The variables of each run that was opened, in order."""
+    asked: set[str] = field(default_factory=set)
+    """The operations that were asked for."""
     history: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
     """Run id to its history by line number: a line that is sent again replaces itself."""
     key_status: int = 200
@@ -75,6 +77,7 @@ def serve() -> Iterator[Server]:
 
 def _graphql(server: Server, body: dict[str, Any]) -> dict[str, Any]:
     said = body.get("variables") or {}
+    server.asked.add(body.get("operationName") or "")
     match body.get("operationName"):
         case "Viewer":
             person = {"id": "1", "entity": "me", "username": "me", "flags": "{}"}

@@ -30,17 +30,30 @@ def sent(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list
 def test_stored_runs_are_sent_once(stored: Path, capsys: pytest.CaptureFixture[str]):
     code, rows = sent(capsys, "--out", str(stored))
     assert code == 0
-    assert [(row["strategy"], row["seed"], row["sent"]) for row in rows] == [
-        ("ewc", 0, "offline"),
-        ("ewc", 1, "offline"),
-        ("naive", 0, "offline"),
+    assert [(row["strategy"], row["seed"], row["mode"], row["new"]) for row in rows] == [
+        ("ewc", 0, "offline", True),
+        ("ewc", 1, "offline", True),
+        ("naive", 0, "offline", True),
     ]
     assert [read_offline(Path(row["where"])).run_id for row in rows] == [r["run_id"] for r in rows]
     code, rows = sent(capsys, "--out", str(stored))
-    assert (code, {row["sent"] for row in rows}) == (0, {"before"})
+    assert (code, {(row["mode"], row["new"]) for row in rows}) == (0, {("offline", False)})
     code, rows = sent(capsys, "--out", str(stored), "--again", "--strategy", "naive")
-    assert (code, [(row["strategy"], row["sent"]) for row in rows]) == (0, [("naive", "offline")])
+    assert (code, [(row["strategy"], row["new"]) for row in rows]) == (0, [("naive", True)])
     assert len(RunStore(stored).paths()) == 3  # W&B's folder is no run
+
+
+def test_without_a_key_it_says_that_nothing_was_sent_where_it_is_and_how_to_send_it(
+    stored: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["wandb", "--out", str(stored)]) == 0
+    shown = capsys.readouterr()
+    assert f"0 of 3 runs in {stored} are on W&B" in shown.out
+    assert "sent" not in shown.out
+    assert shown.err == (
+        f"not sent: 3 runs; W&B: offline (no API key found); files in {stored}/wandb; "
+        f"to send them: python -m wandb login, then python -m cl_bench wandb --out {stored}\n"
+    )
 
 
 def test_online_that_was_asked_for_and_failed_is_exit_code_1(
@@ -48,7 +61,7 @@ def test_online_that_was_asked_for_and_failed_is_exit_code_1(
 ):
     code, rows = sent(capsys, "--out", str(stored), "--mode", "online")
     assert code == 1
-    assert {(row["sent"], row["error"]) for row in rows} == {("offline", "no API key found")}
+    assert {(row["mode"], row["error"]) for row in rows} == {("offline", "no API key found")}
 
 
 def test_a_damaged_record_does_not_keep_the_others_from_being_sent(
@@ -59,7 +72,7 @@ def test_a_damaged_record_does_not_keep_the_others_from_being_sent(
     (second / "record.json").write_bytes(b"damaged")
     code, rows = sent(capsys, "--out", str(stored))
     assert code == 1
-    assert [row["sent"] for row in rows] == ["failed", "offline"]
+    assert [row["mode"] for row in rows] == ["failed", "offline"]
     assert "curve.parquet" in rows[0]["error"]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +85,82 @@ def test_an_offline_file_tells_nothing_of_the_machine(runs: Path):
     assert [file.name for file in (path / "files").iterdir()] == []
 
 
+def test_wandb_reads_the_offline_file_as_we_do(runs: Path):
+    curve = [(k, step, j, 0.25) for k in range(3) for step in range(150) for j in range(k + 1)]
+    with Sink("offline", "thesis", directory=runs) as sink:
+        path = sink.send(make_record(curve=curve, settings={"strength": 10.0})).path
+    assert path is not None
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    theirs: dict[str, list[dict[str, Any]]] = {}
+    for record in map(json.loads, said.splitlines()):
+        theirs.setdefault(record["type"], []).append(record[record["type"]])
+    ours = read_offline(path)
+    assert ours.history == [record["item"] for record in theirs["history"]]
+    (run,) = theirs["run"]
+    assert ours.config == run["config"]["update"]
+    assert (ours.run_id, ours.name, ours.group) == tuple(
+        run[name] for name in ("run_id", "display_name", "run_group")
+    )
+    axes = theirs["metric"]
+    assert ours.axes == {a.get("name") or a["glob_name"]: a.get("step_metric", "") for a in axes}
+    summary = {k: v for each in theirs["summary"] for k, v in each["update"].items()}
+    assert values(ours.summary) == values(summary)
+    assert ours.finished == bool(theirs["exit"])
+
+
+@pytest.fixture
+def sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
+    """The environment of a run that a sweep's agent has started."""
+    parameters = tmp_path / "config-abc.yaml"
+    parameters.write_text("wandb_version: 1\nseed:\n  value: 77\n")
+    variables = {
+        "WANDB_JOB_TYPE": "theirs",
+        "WANDB_NAME": "sleepy-sweep-1",
+        "WANDB_RESUME": "allow",
+        "WANDB_RUN_GROUP": "theirs",
+        "WANDB_RUN_ID": "abc",
+        "WANDB_SWEEP_ID": "s1",
+        "WANDB_SWEEP_PARAM_PATH": str(parameters),
+        "WANDB_TAGS": "theirs",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables
+
+
+def test_within_a_sweep_every_run_is_its_own(sweep: dict[str, str], runs: Path):
+    import wandb
+
+    records = [make_record(seed=seed) for seed in range(2)]
+    with Sink("offline", "thesis", directory=runs) as sink:
+        paths = [sink.send(record).path for record in records]
+        # The agent's own run is still the agent's.
+        settings = wandb.setup().settings
+        assert (settings.run_id, settings.sweep_id, settings.resume) == ("abc", "s1", "allow")
+    for record, path in zip(records, paths, strict=True):
+        assert path is not None
+        run, told = read_offline(path), replay(record)
+        assert (run.run_id, run.project) == (record.config.run_id, "thesis")
+        assert (run.name, run.group, run.job_type) == (told.name, told.group, told.job_type)
+        assert run.tags == told.tags
+        assert run.config["seed"] == record.config.seed
+        assert [values(row) for row in run.history] == told.rows
+
+
+def test_a_run_that_is_sent_again_is_not_resumed_whatever_the_environment_says(
+    online: Server, monkeypatch: pytest.MonkeyPatch, runs: Path
+):
+    monkeypatch.setenv("WANDB_RESUME", "allow")
+    record = make_record()
+    with Sink("auto", directory=runs, again=True) as sink:
+        assert [sink.send(record).mode for _ in range(2)] == ["online", "online"]
+    assert [run["name"] for run in online.runs] == [record.config.run_id] * 2
+    assert "RunResumeStatus" not in online.asked
+    history = online.history[record.config.run_id]
+    assert [values(history[line]) for line in sorted(history)] == replay(record).rows
+
+
 def test_a_long_curve_is_read_back_across_the_blocks_of_the_file(runs: Path):
     curve = [(k, step, j, 0.25) for k in range(3) for step in range(150) for j in range(k + 1)]
     record = make_record(curve=curve)
@@ -133,10 +212,32 @@ def test_what_was_deleted_is_sent_again(runs: Path):
 def test_without_a_key_the_sink_is_offline_and_says_so_in_one_line(runs: Path):
     line = Sink("auto", directory=runs).describe()
     assert line == (
-        f"W&B: offline (no API key found); files in {runs}/wandb; "
-        f"send them later with: python -m cl_bench wandb --out {runs}"
+        f"W&B: offline (no API key found); files in {runs}/wandb; to send them: "
+        f"python -m wandb login, then python -m cl_bench wandb --out {runs}"
     )
     assert not runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "variable", "key", "advice"),
+    [
+        ("offline", "", KEY, "python -m cl_bench wandb --out {}"),
+        ("offline", "offline", KEY, "python -m cl_bench wandb --out {} --mode online"),
+        ("auto", "offline", KEY, "python -m cl_bench wandb --out {} --mode online"),
+        ("online", "", "", "python -m wandb login, then python -m cl_bench wandb --out {}"),
+        ("auto", "", "short", "python -m wandb login, then python -m cl_bench wandb --out {}"),
+    ],
+)
+def test_the_advice_sends_the_offline_files(
+    monkeypatch: pytest.MonkeyPatch, runs: Path, mode: str, variable: str, key: str, advice: str
+):
+    if variable:
+        monkeypatch.setenv("WANDB_MODE", variable)
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    said = Sink(mode, "my thesis", "lab", directory=runs).describe()
+    assert said.endswith(
+        f"; to send them: {advice} --project 'my thesis' --entity lab".format(runs)
+    )
 
 
 def test_a_key_makes_it_online_without_asking_the_network(monkeypatch: pytest.MonkeyPatch):

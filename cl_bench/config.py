@@ -132,7 +132,12 @@ class OptimizerConfig(Section):
 
 
 class TrainingConfig(Section):
-    """How long each task is trained."""
+    """How long each task is trained.
+
+    An epoch is as many images as a task has (the same number for every seed, although tasks of
+    shuffled classes have a few more with one seed than with another), from an endless shuffled
+    order in which every image comes once before any comes twice.
+    """
 
     epochs: Annotated[float, Field(gt=0, le=10_000)] | None = None
     """Passes over a task's training data; 1 where neither this nor `iterations` is given."""
@@ -141,6 +146,11 @@ class TrainingConfig(Section):
     batch_size: Annotated[int, Field(ge=1, le=100_000)] = 64
     outputs: Literal["seen", "all"] = "seen"
     """Class-incremental: the outputs that compete in the training loss."""
+    last_batch: Literal["carry", "short"] = added_later("carry")
+    """The images at an epoch's end that fill no minibatch: "carry" has them begin the next epoch's
+    first one, so that all minibatches are full, and after the last epoch leaves them out (one epoch
+    of 100 images in minibatches of 64 trains 64); "short" has them make a minibatch of their own,
+    as other libraries do. Extra steps at a task's end take full minibatches either way."""
 
     @model_validator(mode="before")
     @classmethod
@@ -152,6 +162,15 @@ class TrainingConfig(Section):
             if not given:
                 values = {**values, "epochs": 1}
         return values
+
+    @model_validator(mode="after")
+    def _whole_epochs(self) -> Self:
+        if self.last_batch == "short" and self.epochs is not None and self.epochs % 1:
+            raise ValueError(
+                f"training.epochs = {self.epochs}: with training.last_batch = 'short' it must be "
+                "a whole number"
+            )
+        return self
 
 
 class EvaluationConfig(Section):
@@ -175,6 +194,13 @@ class EvaluationConfig(Section):
                 "give evaluation.switch_every and evaluation.switch_steps (at least 1) together"
             )
         return self
+
+    def due(self, task: int, step: int) -> bool:
+        """Return whether the seen tasks are evaluated after a step of a task's training."""
+        dense = task > 0 and self.switch_every and step <= self.switch_steps
+        if dense and step % (self.switch_every or 1) == 0:
+            return True
+        return bool(self.every) and step % (self.every or 1) == 0
 
 
 class StrategyConfig(Section):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cl_bench.config import OptimizerConfig, Scenario
+from cl_bench.config import OptimizerConfig, Scenario, TrainingConfig
 from cl_bench.engine.losses import masked
 from cl_bench.engine.modules import ModuleNetwork
 from cl_bench.engine.networks import MLP, Network
@@ -100,19 +100,22 @@ class OurMinibatches:
 
     Args:
         task: the data.
-        size: images a minibatch.
+        training: how they are cut into minibatches.
         steps: how many minibatches.
         shape: channels, height, width.
     """
 
-    def __init__(self, task: TaskData, size: int, steps: int, shape: tuple[int, ...]) -> None:
-        self._task, self._size, self._steps, self._shape = task, size, steps, shape
+    def __init__(
+        self, task: TaskData, training: TrainingConfig, steps: int, shape: tuple[int, ...]
+    ) -> None:
+        self._task, self._training, self._steps, self._shape = task, training, steps, shape
 
     def __len__(self) -> int:
         return self._steps
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        for batch in self._task.minibatches(self._size, self._steps):
+        size, short = self._training.batch_size, self._training.last_batch == "short"
+        for batch in self._task.minibatches(size, self._steps, short=short):
             labels = batch.labels[0]
             images = batch.images[0].unflatten(-1, self._shape)
             yield [images, labels, torch.zeros_like(labels)]

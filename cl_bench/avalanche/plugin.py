@@ -259,8 +259,7 @@ class StrategyPlugin(SupervisedPlugin):
     @torch.no_grad()
     def after_update(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         learner = self.learner
-        learner.steps += 1
-        learner.step_number += 1
+        learner.count_step(learner.fresh.labels.shape[1])
         self.own.after_step()
         del learner.fresh, learner.batch
         if self._exploring:

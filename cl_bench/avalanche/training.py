@@ -26,14 +26,14 @@ from cl_bench.avalanche import parts
 from cl_bench.avalanche.strategies import ForeignStrategy
 from cl_bench.avalanche.to_avalanche import to_avalanche
 from cl_bench.benchmarks import Benchmark
-from cl_bench.config import EvaluationConfig, RunConfig, Scenario
+from cl_bench.config import RunConfig, Scenario
 from cl_bench.engine import count_steps, pick_device
 from cl_bench.engine.evaluation import Evaluator
 from cl_bench.engine.recording import Recorder
 from cl_bench.engine.stack import assemble
 from cl_bench.engine.stopwatch import Stopwatch
 from cl_bench.engine.strategy import Strategy
-from cl_bench.engine.tasks import TaskData
+from cl_bench.engine.tasks import Pace, TaskData
 from cl_bench.engine.threads import one_thread
 from cl_bench.engine.training import Progress, task_steps
 from cl_bench.errors import UserError
@@ -103,7 +103,8 @@ class _Run:
         self.evaluator = Evaluator(self.streams, config.evaluation.split)
         self.recorder = Recorder([config], benchmark)
         self.stopwatch = Stopwatch(device)
-        self.steps = 0
+        self.samples = 0
+        """Images of the tasks trained on, repetitions counted."""
         self.images = 0
         """Images whose gradient was taken, for whatever purpose."""
         self.loop = parts.loop_plugin(self._step_done)
@@ -169,24 +170,30 @@ class _Run:
         members = range(task + 1) if strategy.all_data else range(task, task + 1)
         images = sum(len(self.experiences[member].dataset) for member in members)
         steps = task_steps(config, self.benchmark, strategy, task)
-        full = images >= size and not strategy.own_epochs
+        short = strategy.own_epochs or config.training.last_batch == "short"
+        epoch = sum(self.benchmark.epoch_size(member) for member in members)
+        self._pace, self._before = (
+            Pace(size, epoch, short and not strategy.own_epochs),
+            self.samples,
+        )
         data = None
         if not strategy.own_minibatches:
             with self.stopwatch.phase("data"):
                 data = TaskData(self.streams, task)
                 loop.minibatches = parts.OurMinibatches(
-                    data, size, steps, self.benchmark.input_shape
+                    data, config.training, steps, self.benchmark.input_shape
                 )
-        elif not strategy.own_epochs:  # as many steps as ours take, of full minibatches
+        elif not strategy.own_epochs:  # as many steps as ours take, of minibatches cut as ours
             loop.steps = steps
-            self.agent.train_epochs = -(-steps // max(1, images // size))
+            per_epoch = -(-images // size) if short else max(1, images // size)
+            self.agent.train_epochs = -(-steps // per_epoch)
         with self.stopwatch.phase("train"):
             self.agent.train(
                 self.experiences[: task + 1] if together else self.experiences[task],
                 eval_streams=[],
                 num_workers=0,
                 reset_optimizer_state=config.optimizer.reset,
-                drop_last=full,
+                drop_last=images >= size and not short,
             )
             after = time.perf_counter() - self._last_step
         self.stopwatch.add({"train": -after, "consolidate": after})
@@ -195,14 +202,13 @@ class _Run:
 
     def _step_done(self, number: int) -> None:
         self._last_step = time.perf_counter()
-        self.steps += 1
+        self.samples = self._before + self._pace.samples(number)
         self.on_step()
-        if _due(self.config.evaluation, self._task, number):
-            seen = self.steps * self.config.training.batch_size
+        if self.config.evaluation.due(self._task, number):
             with self.stopwatch.phase("evaluate"):
                 for task in range(self._task + 1):
                     found = self.evaluator.evaluate(cast(Strategy, self), task, self._task)
-                    self.recorder.during_task(self._task, number, seen, task, found)
+                    self.recorder.during_task(self._task, number, self.samples, task, found)
 
     def predict(self, images: Tensor) -> Tensor:
         """Return the logits [1, n, C] of images [1, n, F], as our evaluation asks for them."""
@@ -228,21 +234,13 @@ class _Run:
         kept = 0 if self.strategy.all_data else parts.bytes_kept(self.agent, pixels)
         cost: Cost = {
             "seconds": self.stopwatch.seconds(),
-            "samples_seen": self.steps * size,
+            "samples_seen": self.samples,
             "gradient_passes": round(self.images / size, 3),
             "bytes_kept": kept,
             "stack_size": 1,
         }
         theta = parts.flat_weights(self.agent.model)
         return self.recorder.record(0, self.network, theta, cost, provenance)
-
-
-def _due(schedule: EvaluationConfig, task: int, step: int) -> bool:
-    """Return whether the seen tasks are evaluated after a step of a task's training."""
-    dense = task > 0 and schedule.switch_every and step <= schedule.switch_steps
-    if dense and step % (schedule.switch_every or 1) == 0:
-        return True
-    return bool(schedule.every) and step % (schedule.every or 1) == 0
 
 
 def _throttled(report: Progress, total: int) -> Callable[[], None]:

@@ -56,6 +56,8 @@ class Learner:
         """Training steps taken on this task; 0 while it begins."""
         self.steps = 0
         """Training steps taken on all tasks."""
+        self.samples_seen = 0
+        """Images of the tasks trained on, repetitions counted."""
         self.gradient_passes = 0.0
         """Minibatches whose gradient was taken, by training and by all else."""
         self.fresh: Batch
@@ -127,6 +129,12 @@ class Learner:
         self.network.backward(at, batch.images, cotangent, gradient, batch.gates)
         self.count_passes(batch.labels.shape[1] / self.batch_size)
         return gradient
+
+    def count_step(self, images: int) -> None:
+        """Add to what was done: a step on so many images of the task in training."""
+        self.steps += 1
+        self.step_number += 1
+        self.samples_seen += images
 
     def count_passes(self, batches: float) -> None:
         """Add to the cost: gradients taken, in minibatches of the training batch size."""

@@ -75,7 +75,7 @@ class Stack:
         self.strategy.load_state(snapshot.part("strategy"))
 
 
-_COUNTERS = ("task", "step_number", "steps", "gradient_passes")
+_COUNTERS = ("task", "step_number", "steps", "samples_seen", "gradient_passes")
 
 
 def assemble(
@@ -133,7 +133,6 @@ def step(strategy: Strategy, batch: Batch) -> None:
     learner.gradient_of(batch, strategy.loss if own else None, out=learner.gradient)
     strategy.adjust_gradient(learner.gradient)
     learner.optimizer.step(learner.theta, learner.gradient)
-    learner.steps += 1
-    learner.step_number += 1
+    learner.count_step(learner.fresh.labels.shape[1])
     strategy.after_step()
     del learner.fresh, learner.batch

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -132,6 +133,31 @@ class Streams:
         return (lambda values: values) if self.one_each else lambda v: v.index_select(0, of_run)
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How a task's endless order of images is cut into minibatches and epochs."""
+
+    size: int
+    """Images a minibatch."""
+    epoch: int
+    """Images an epoch."""
+    short: bool
+    """Whether a minibatch ends where an epoch does; else all are full."""
+
+    def samples(self, steps: int) -> int:
+        """Return the images of the first so many minibatches."""
+        if not self.short:
+            return steps * self.size
+        epochs, more = divmod(steps, -(-self.epoch // self.size))
+        return epochs * self.epoch + more * self.size
+
+    def steps(self, epochs: float) -> int:
+        """Return the minibatches of so many epochs, whole ones where the last one is short."""
+        if self.short:
+            return int(epochs) * -(-self.epoch // self.size)
+        return max(1, int(epochs * self.epoch / self.size))
+
+
 class TaskData:
     """The training data a strategy may see: of one task, or of all so far for upper bounds.
 
@@ -188,25 +214,34 @@ class TaskData:
         return Batch(images, self._labels.index_select(0, flat).view(index.shape), mask)
 
     def minibatches(
-        self, size: int, steps: int, *purpose: str | int, first: int = 0
+        self, size: int, steps: int, *purpose: str | int, first: int = 0, short: bool = False
     ) -> Iterator[Batch]:
         """Yield the minibatches number `first` … `steps` - 1 of the order with this purpose.
 
-        Epochs follow one another without a break: every batch is full, and every image is seen
-        once before any is seen twice. Each epoch's order is a stream of its own.
+        Epochs follow one another without a break: every image is seen once before any is seen
+        twice. Each epoch's order is a stream of its own.
+
+        Args:
+            size: images a minibatch.
+            steps: the first one not wanted.
+            purpose: names the order.
+            first: the first one wanted.
+            short: whether a minibatch ends where an epoch does; else all are full.
         """
+        pace = Pace(size, self.epoch_samples, short)
         chunk = max(1, 65_536 // size)
         for start in range(first, steps, chunk):
-            stop = min(start + chunk, steps)
+            places = [
+                pace.samples(number) for number in range(start, min(start + chunk, steps) + 1)
+            ]
             rows = torch.stack(
                 [
-                    self._order(u, start * size, stop * size, purpose) + self._offsets[u]
+                    self._order(u, places[0], places[-1], purpose) + self._offsets[u]
                     for u in range(len(self.sizes))
                 ]
             )
             rows = self._for_runs(rows.to(self._device))
-            by_step = rows.view(-1, stop - start, size).transpose(0, 1).contiguous()
-            for index in by_step:
+            for index in rows.split([b - a for a, b in pairwise(places)], 1):
                 yield self.gather(index)
 
     def _order(self, stream: int, start: int, stop: int, purpose: tuple[str | int, ...]) -> Tensor:

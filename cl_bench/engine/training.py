@@ -24,7 +24,7 @@ from cl_bench.engine.recording import Recorder
 from cl_bench.engine.stack import Stack, assemble
 from cl_bench.engine.stopwatch import Stopwatch
 from cl_bench.engine.strategy import Strategy, all_settings
-from cl_bench.engine.tasks import Batch, ForbiddenData, TaskData
+from cl_bench.engine.tasks import Batch, ForbiddenData, Pace, TaskData
 from cl_bench.engine.threads import one_thread
 from cl_bench.errors import UserError
 from cl_bench.results.provenance import Provenance, collect
@@ -59,7 +59,8 @@ def task_steps(config: RunConfig, benchmark: Benchmark, strategy: type[Strategy]
         ordinary = training.iterations * len(members)
     else:
         images = sum(benchmark.epoch_size(member) for member in members)
-        ordinary = max(1, int((training.epochs or 1) * images / training.batch_size))
+        pace = Pace(training.batch_size, images, training.last_batch == "short")
+        ordinary = pace.steps(training.epochs or 1)
     settings = all_settings(strategy, config.strategy.settings)
     so_far = sum(benchmark.epoch_size(member) for member in range(task + 1))
     return strategy.task_steps(settings, ordinary, training.batch_size, so_far)
@@ -188,7 +189,7 @@ class _Training:
                 if self.probe is not None and self.probe.due(number, ordinary):
                     with self.stopwatch.phase("landscape"):
                         self.probe.look()
-                if self._due(index, number):
+                if self.schedule.due(index, number):
                     self._evaluate_during(index, number)
                 self._save_if_due()
         extra = _extra_steps(config, type(strategy))
@@ -213,7 +214,10 @@ class _Training:
     ) -> Iterator[tuple[int, Batch]]:
         """Yield the minibatches left of `steps` that come after `before`, counted from 1."""
         done = min(max(0, self.learner.step_number - before), steps)
-        batches = task.minibatches(self.learner.batch_size, steps, *purpose, first=done)
+        training = self.configs[0].training
+        short = training.last_batch == "short" and not purpose
+        size = training.batch_size
+        batches = task.minibatches(size, steps, *purpose, first=done, short=short)
         yield from enumerate(batches, start=done + 1)
 
     def _save_if_due(self) -> None:
@@ -257,13 +261,6 @@ class _Training:
                 "test images are for prediction alone"
             )
 
-    def _due(self, task: int, step: int) -> bool:
-        schedule = self.schedule
-        dense = task > 0 and schedule.switch_every and step <= schedule.switch_steps
-        if dense and step % (schedule.switch_every or 1) == 0:
-            return True
-        return bool(schedule.every) and step % (schedule.every or 1) == 0
-
     def _evaluate(self, after: int, tasks: range, *, confusion: bool = False) -> None:
         with self.stopwatch.phase("evaluate"), self._weights_untouched():
             for task in tasks:
@@ -273,7 +270,7 @@ class _Training:
                 self.recorder.after_task(after, task, found)
 
     def _evaluate_during(self, index: int, step: int) -> None:
-        seen = self.learner.steps * self.learner.batch_size
+        seen = self.learner.samples_seen
         with self.stopwatch.phase("evaluate"), self._weights_untouched():
             for task in range(index + 1):
                 found = self.evaluator.evaluate(self.strategy, task, index)
@@ -283,7 +280,7 @@ class _Training:
         learner = self.learner
         cost: Cost = {
             "seconds": {k: v / learner.runs for k, v in self.stopwatch.seconds().items()},
-            "samples_seen": learner.steps * learner.batch_size,
+            "samples_seen": learner.samples_seen,
             "gradient_passes": round(learner.gradient_passes, 3),
             "bytes_kept": self.strategy.bytes_kept(),
             "stack_size": learner.runs,

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from importlib import metadata
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import Any, Literal
 
+from cl_bench.avalanche.foreign import ForeignStrategy
 from cl_bench.config import Scenario
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench.engine.strategy import StrategySettings, setting
 
 BETWEEN_TASKS = frozenset({Scenario.DOMAIN, Scenario.CLASS})
 """Scenarios of those whose own losses let outputs compete that belong to different tasks."""
@@ -22,31 +23,6 @@ def code_hash() -> str:
     return hashlib.sha256(
         f"avalanche-lib=={metadata.version('avalanche-lib')}".encode()
     ).hexdigest()
-
-
-class ForeignStrategy(Strategy):
-    """A strategy of Avalanche: settings and facts for the plan, and where its class is found."""
-
-    trainer: ClassVar[str] = "cl_bench.avalanche.training:train"
-    """What trains runs of it in place of the engine: module and function."""
-    made_by: ClassVar[str] = ""
-    """Module and class of Avalanche; a plug-in is run in the strategy `Naive`."""
-    needs: ClassVar[str] = ""
-    """A package that Avalanche uses for it and is not always there."""
-    own_minibatches: ClassVar[bool] = False
-    """Whether it chooses its minibatches itself; the others are given ours, in our order."""
-    own_epochs: ClassVar[bool] = False
-    """Whether it trains so many epochs as its settings say, not as many steps as others."""
-    all_outputs: ClassVar[bool] = False
-    """Whether its own losses let all outputs compete, whatever `training.outputs` says."""
-
-    def __init__(self, *arguments: object) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} of Avalanche is not trained by the engine")
-
-    @classmethod
-    def arguments(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """Return the constructor's arguments that the settings stand for."""
-        return dict(settings)
 
 
 class Naive(ForeignStrategy):

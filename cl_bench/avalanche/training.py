@@ -7,7 +7,7 @@ all that makes the strategy: what differs in a record is the strategy's doing.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import random
 import time
 import warnings
@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from cl_bench import benchmarks
 from cl_bench.avalanche import parts
-from cl_bench.avalanche.strategies import ForeignStrategy
+from cl_bench.avalanche.foreign import ForeignStrategy
 from cl_bench.avalanche.to_avalanche import to_avalanche
 from cl_bench.benchmarks import Benchmark
-from cl_bench.config import RunConfig, Scenario
+from cl_bench.config import RunConfig
 from cl_bench.engine import count_steps, pick_device
 from cl_bench.engine.evaluation import Evaluator
 from cl_bench.engine.recording import Recorder
@@ -36,7 +36,6 @@ from cl_bench.engine.strategy import Strategy
 from cl_bench.engine.tasks import Pace, TaskData
 from cl_bench.engine.threads import one_thread
 from cl_bench.engine.training import Progress, task_steps
-from cl_bench.errors import UserError
 from cl_bench.planning import finding
 from cl_bench.results.provenance import Provenance, collect
 from cl_bench.results.record import Cost, RunRecord
@@ -64,9 +63,6 @@ def train(
     place, first = pick_device(device), configs[0]
     benchmark = benchmarks.get(first.benchmark, data_dir=data_dir, download=False)
     strategy = cast(type[ForeignStrategy], finding.load(first.strategy.name))
-    if strategy.needs and importlib.util.find_spec(strategy.needs) is None:
-        name = first.strategy.name
-        raise UserError(f"{name} needs the package {strategy.needs}: pip install {strategy.needs}")
     steps = count_steps(first, benchmark, strategy)
     on_step = _throttled(on_progress, steps * len(configs))
     records = []
@@ -97,7 +93,6 @@ class _Run:
         self.device, self.on_step = device, on_step
         stack = assemble([config], Strategy, device, benchmark=benchmark)
         self.streams, self.network = stack.streams, stack.network
-        self._check_outputs()
         self.criterion = parts.MaskedCrossEntropy(self.streams.outputs)
         self.experiences = list(to_avalanche(benchmark, config.seed).train_stream)
         self.evaluator = Evaluator(self.streams, config.evaluation.split)
@@ -109,14 +104,6 @@ class _Run:
         """Images whose gradient was taken, for whatever purpose."""
         self.loop = parts.loop_plugin(self._step_done)
         self.agent = self._make_agent()
-
-    def _check_outputs(self) -> None:
-        chosen = self.streams.outputs.competing(0, training=True) is not None
-        if self.strategy.all_outputs and chosen and self.benchmark.scenario is Scenario.CLASS:
-            raise UserError(
-                f"{self.config.strategy.name} lets all outputs compete in its own losses; "
-                "use --set training.outputs=all"
-            )
 
     def _make_agent(self) -> Any:
         """Return a strategy object of Avalanche, its network at the run's initial weights."""

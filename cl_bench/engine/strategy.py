@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from cl_bench.config import Scenario, added_later
+from cl_bench.config import RunConfig, Scenario, added_later
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.losses import cross_entropy
 from cl_bench.engine.state import State, give, take
@@ -107,6 +107,11 @@ class Strategy:
     @classmethod
     def check(cls, settings: dict[str, Any], steps: int, outputs: int) -> None:
         """Raise a ValueError where settings cannot work with so few steps a task, or outputs."""
+
+    @classmethod
+    def refuses(cls, config: RunConfig) -> str | None:
+        """Return why a resolved run cannot work with it and what would; None where it can."""
+        return None
 
     @property
     def theta(self) -> Tensor:

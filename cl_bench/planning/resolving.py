@@ -25,8 +25,7 @@ def runs_of(protocol: Protocol, benchmark: Benchmark) -> list[RunConfig]:
         UserError: a setting is wrong, or a strategy does not fit the scenario.
     """
     resolved = benchmark.config
-    evaluation = protocol.evaluation
-    if evaluation.split == "valid" and not resolved.validation_fraction:
+    if protocol.evaluation.split == "valid" and not resolved.validation_fraction:
         raise UserError(
             "evaluation.split = 'valid' needs validation data; "
             "set benchmark.validation_fraction, such as --set benchmark.validation_fraction=0.1"
@@ -36,16 +35,12 @@ def runs_of(protocol: Protocol, benchmark: Benchmark) -> list[RunConfig]:
         kind = finding.load(name)
         check_scenario(name, kind, benchmark)
         _check_network(name, kind, protocol.network.name)
-        _check_landscape(name, kind, evaluation.landscape)
-        if kind.trainer and protocol.init_seed is not None:
-            raise UserError(
-                f"init_seed = {protocol.init_seed}: strategy '{name}' is trained by another "
-                "library from the weights of the run's own seed, and cannot be given others"
-            )
         code = finding.code_hash(name)
         for settings in settings_grid(name, given):
             strategy = StrategyConfig(name=name, settings=settings, code=code)
             of_seeds = [protocol.run(resolved, strategy, seed) for seed in protocol.all_seeds]
+            if reason := kind.refuses(of_seeds[0]):
+                raise UserError(f"strategy '{name}' cannot be run so: {reason}")
             _check_steps(of_seeds[0], benchmark, kind)
             runs += of_seeds
     return runs
@@ -102,14 +97,6 @@ def _check_network(name: str, strategy: type[Strategy], network: str) -> None:
         known = ", ".join(sorted(strategy.networks))
         raise UserError(
             f"strategy '{name}' does not work on network '{network}' (it does on: {known})"
-        )
-
-
-def _check_landscape(name: str, strategy: type[Strategy], samples: int | None) -> None:
-    if samples is not None and strategy.trainer:
-        raise UserError(
-            f"evaluation.landscape = {samples}: strategy '{name}' is trained by another library's "
-            "loop, in which the loss landscape is not measured; leave out one of the two"
         )
 
 

@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 import torch
 
+from cl_bench import benchmarks
 from cl_bench.avalanche import crossvalidation
+from cl_bench.avalanche.foreign import ForeignStrategy
 from cl_bench.avalanche.pairs import PAIRS
-from cl_bench.avalanche.strategies import ForeignStrategy
 from cl_bench.avalanche.training import train as train_theirs
 from cl_bench.cli.crossvalidate import crossvalidate
 from cl_bench.cli.output import Format
 from cl_bench.config import Scenario
 from cl_bench.errors import UserError
-from cl_bench.planning import finding
+from cl_bench.planning import finding, reading
+from cl_bench.planning.resolving import runs_of
 from cl_bench.results.figures import compute
 from cl_bench.results.store import RunStore
 from tests import support
@@ -194,9 +196,24 @@ def test_progress_is_told_to_the_end():
     assert told[-1] == (16, 16)  # 2 runs of 2 tasks of 4 steps
 
 
-def test_strategies_with_own_losses_want_all_outputs():
-    with pytest.raises(UserError, match=r"training\.outputs=all"):
-        run("avalanche:DER", benchmark={**SPLIT, "scenario": "class"})
+def planned(name, *changes):
+    (asked,) = reading.read(strategies=[name], assignments=["seeds=1", *changes])
+    return runs_of(asked, benchmarks.get(asked.benchmark))
+
+
+@pytest.mark.parametrize("name", ["avalanche:DER", "avalanche:ER_ACE"])
+def test_strategies_with_own_losses_want_all_outputs(name):
+    of_classes = ("benchmark.name=split-mnist-5k", "benchmark.scenario=class")
+    with pytest.raises(UserError, match=f"'{name}' .*nearest .* --set training.outputs=all"):
+        planned(name, *of_classes)
+    assert len(planned(name, *of_classes, "training.outputs=all")) == 1
+    assert len(planned(name, "benchmark.name=permuted-mnist-5k")) == 1
+
+
+def test_a_missing_package_is_told_before_anything_is_trained(monkeypatch):
+    monkeypatch.setattr(finding.load("avalanche:GEM"), "needs", "not-there")
+    with pytest.raises(UserError, match=r"'avalanche:GEM' .* pip install not-there"):
+        planned("avalanche:GEM", "benchmark.name=permuted-mnist-5k")
 
 
 def test_bytes_kept_are_what_the_method_needs():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cl_bench.cli.output import Format, FormatOption, counted, emit, remark
-from cl_bench.cli.training import DataDirOption, train
+from cl_bench.cli.training import DataDirOption, stored_in, train
 from cl_bench.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _plan(
         list(protocols.values()),
         lambda config: benchmarks.get(config, data_dir=work.data_dir),
         workers=workers,
-        is_stored=RunStore(work.out).exists,
+        is_stored=stored_in(RunStore(work.out)),
     )
     configs = {
         name: runs_of(protocol, benchmarks.get(protocol.benchmark, data_dir=work.data_dir))

@@ -129,8 +129,9 @@ def _send(sink: Sink, configs: Sequence[RunConfig], out: Path) -> None:
         return
     store = RunStore(out)
     for config in configs:
-        if not sink.sent_before(config.run_id):
-            sink.send(store.read(store.directory(config)))
+        run = store.open(store.directory(config))
+        if not sink.sent_before(config.run_id, run.content["weights_sha256"]):
+            sink.send(run.record())
 
 
 def _show(plan: Plan, out: Path, format: Format, picture: bool, typed: Sequence[str]) -> None:

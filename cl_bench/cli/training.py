@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +14,10 @@ from cl_bench.cli.output import counted, remark
 from cl_bench.errors import UserError
 
 if TYPE_CHECKING:
-    from cl_bench.config import Protocol
+    from cl_bench.config import Protocol, RunConfig
     from cl_bench.execution.worker import Work
     from cl_bench.planning.packing import Plan, Stack
+    from cl_bench.results.store import RunStore
 
 
 class Device(StrEnum):
@@ -91,16 +93,18 @@ def plan_runs(protocols: Sequence[Protocol], work: Work, workers: int, download:
     from cl_bench.planning.packing import make_plan
     from cl_bench.results.store import RunStore
 
+    store = RunStore(work.out)
     plan = make_plan(
         protocols,
         lambda config: benchmarks.get(config, data_dir=work.data_dir, download=download),
         workers=workers,
-        is_stored=RunStore(work.out).exists,
+        is_stored=stored_in(store),
         unfinished=unfinished(work.out),
         memory=_device_memory(work.device),
     )
     for notice in plan.notices:
         remark(notice)
+    _tell_of_other_code(plan, store)
     stored, todo = len(plan.stored), len(plan.configs) - len(plan.stored)
     if not todo:
         remark(f"nothing to train: {counted(stored, 'run')} in {work.out} already")
@@ -153,12 +157,34 @@ def _kept(plan: Plan, work: Work) -> str:
     from cl_bench.engine.checkpoint import unfinished
     from cl_bench.results.store import RunStore
 
-    store, runs = RunStore(work.out), len(plan.configs)
-    stored = {config.run_id for config in plan.configs if store.exists(config)}
+    is_stored, runs = stored_in(RunStore(work.out)), len(plan.configs)
+    stored = {config.run_id for config in plan.configs if is_stored(config)}
     kept = {config.run_id for config in plan.configs} - stored
     kept &= {run_id for runs_of in unfinished(work.out).values() for run_id in runs_of}
     go_on = f"{len(kept)} more will go on from their checkpoint"
     return f"{len(stored)} of {counted(runs, 'run')} are finished and kept, {go_on}"
+
+
+def stored_in(store: RunStore) -> Callable[[RunConfig], bool]:
+    """Return what tells whether a run has a record that its strategy's code of now has made."""
+    from cl_bench.planning.code import code_of
+
+    code = cache(code_of)
+    return lambda config: store.exists(config, code(config.strategy.name))
+
+
+def _tell_of_other_code(plan: Plan, store: RunStore) -> None:
+    """Say which runs are trained again, because other code of their strategy made the record."""
+    from cl_bench.results.store import REPLACED
+
+    done = {config.run_id for config in plan.stored}
+    again = [c for c in plan.configs if c.run_id not in done and store.exists(c)]
+    if again:
+        names = ", ".join(dict.fromkeys(config.strategy.name for config in again))
+        remark(
+            f"the code of {names} has changed: {counted(len(again), 'run')} trained before that "
+            f"will be trained again; the old records are kept in {store.root / REPLACED}"
+        )
 
 
 def _device_memory(device: str) -> int | None:

@@ -72,7 +72,8 @@ def _send(sink: Sink, run: StoredRun) -> SendResult:
 
     run_id = run.config.run_id
     try:
-        return sink.sent_before(run_id) or sink.send(run.record())
+        weights = run.content["weights_sha256"]
+        return sink.sent_before(run_id, weights) or sink.send(run.record())
     except UserError as error:  # one of the record's files is damaged
         return SendResult(run_id, "failed", error=str(error))
 

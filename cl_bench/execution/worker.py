@@ -41,6 +41,8 @@ def train_and_store(work: Work, stack: Stack, report: Report) -> None:
     from cl_bench.engine import train_stack
     from cl_bench.engine.checkpoint import Checkpoint, path_for
     from cl_bench.planning import finding
+    from cl_bench.planning.code import code_of
+    from cl_bench.results.record import RunRecord
     from cl_bench.results.store import RunStore
 
     for path in work.strategy_files:
@@ -51,11 +53,18 @@ def train_and_store(work: Work, stack: Stack, report: Report) -> None:
         "data_dir": work.data_dir,
         "on_progress": lambda done, total: report("", done / total if total else 0.0),
     }
+    code = code_of(stack.configs[0].strategy.name)
     strategy = finding.load(stack.configs[0].strategy.name)
+
+    def keep(record: RunRecord) -> None:
+        if code is not None:
+            record.provenance["code"] = code
+        store.write(record)
+
     if strategy.trainer:
         module, _, name = strategy.trainer.partition(":")
         for record in getattr(importlib.import_module(module), name)(stack.configs, **given):
-            store.write(record)
+            keep(record)
         return
     checkpoint = Checkpoint(
         stack.checkpoint or path_for(work.out, [config.run_id for config in stack.configs]),
@@ -70,5 +79,5 @@ def train_and_store(work: Work, stack: Stack, report: Report) -> None:
         make_probe = partial(LandscapeProbe, samples=samples)
     given |= {"checkpoint": checkpoint, "make_probe": make_probe}
     for record in train_stack(stack.configs, strategy, **given):
-        store.write(record)
+        keep(record)
     checkpoint.remove()

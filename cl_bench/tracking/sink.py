@@ -151,7 +151,8 @@ class Sink:
         if self._session is None or self.mode == "disabled":
             return SendResult(run_id, "disabled")
         try:
-            return self.sent_before(run_id) or self._send(replay(record), self._session)
+            before = self.sent_before(run_id, record.weights_sha256)
+            return before or self._noted(self._send(replay(record), self._session), record)
         except WANDB_FAILURES as error:
             reason = _line(error)
             self.close()  # so that the next run starts anew, should W&B's service have died
@@ -160,10 +161,15 @@ class Sink:
             self._warned = True
             return SendResult(run_id, "failed", error=reason)
 
-    def sent_before(self, run_id: str) -> SendResult | None:
-        """Return where `send` would find this run already sent; None where it would send it."""
+    def sent_before(self, run_id: str, weights_sha256: str) -> SendResult | None:
+        """Return where `send` would find this run already sent; None where it would send it.
+
+        A run that was trained again to other weights, by other code, was not sent.
+        """
         note = self._read_note(run_id)
         if self.again or note is None or note.get("destination") != self._destination():
+            return None
+        if note.get("weights_sha256") not in (None, weights_sha256):
             return None
         if note.get("mode") == "online":
             return SendResult(run_id, "online", url=note.get("url"), skipped=True)
@@ -200,7 +206,7 @@ class Sink:
                     session.verify(self._credentials)
                     self._credentials = None  # once is enough
                 url = session.log(run, "online").url
-                return self._noted(SendResult(run.run_id, "online", url=url))
+                return SendResult(run.run_id, "online", url=url)
             except WANDB_FAILURES as error:
                 self._go_offline(_line(error))
         path = Path(session.log(run, "offline").dir).parent
@@ -210,7 +216,7 @@ class Sink:
             shutil.rmtree(path, ignore_errors=True)
             raise
         reason = self._reason if self._failed or self.asked == Mode.ONLINE else None
-        return self._noted(SendResult(run.run_id, "offline", path=path, error=reason))
+        return SendResult(run.run_id, "offline", path=path, error=reason)
 
     def _go_offline(self, reason: str) -> None:
         """Stay offline from here on, so that not every run waits for the same failure."""
@@ -234,7 +240,7 @@ class Sink:
             return None
         return note if isinstance(note, dict) else None
 
-    def _noted(self, result: SendResult) -> SendResult:
+    def _noted(self, result: SendResult, record: RunRecord) -> SendResult:
         """Write down that a run was sent, and drop the offline files it replaces."""
         before = self._read_note(result.run_id) or {}
         name = result.path.name if result.path else None
@@ -243,6 +249,7 @@ class Sink:
             "mode": result.mode,
             "path": name,
             "url": result.url,
+            "weights_sha256": record.weights_sha256,
         }
         try:
             text = json.dumps(note, indent=1) + "\n"

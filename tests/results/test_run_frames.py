@@ -1,5 +1,6 @@
 """`cl_bench.load`: tidy tables of all runs in a folder."""
 
+import shutil
 import subprocess
 import sys
 import warnings
@@ -9,10 +10,12 @@ import pytest
 
 import cl_bench
 from cl_bench.errors import UserError
+from cl_bench.metrics import names
+from cl_bench.results import files
 from cl_bench.results.figures import compute
-from cl_bench.results.frames import RUN_COLUMNS, load_with_warnings
+from cl_bench.results.frames import RUN_COLUMNS, load_several, load_with_warnings
 from cl_bench.results.store import RunStore
-from tests.support import landscape_frame, make_record
+from tests.support import landscape_frame, make_config, make_record
 
 TABLES = ("accuracy", "curve", "predictions", "metrics", "runs")
 
@@ -78,11 +81,72 @@ def test_metrics_are_a_row_a_run_and_find_the_joint_run_of_the_same_seed(runs):
     assert np.isnan(table.loc[alone.config.run_id].intransigence)
 
 
-def test_two_joint_groups_are_no_reference(runs):
-    runs.write(make_record())
+def test_two_joint_groups_are_no_reference_and_that_is_said(runs):
+    protocol = runs.open(runs.write(make_record())).config.protocol_id
     for epochs in (1, 2):
         runs.write(make_record("joint", settings={"passes": epochs}))
-    assert cl_bench.load(runs.root, "metrics").intransigence.isna().all()
+    with pytest.warns(UserWarning, match=rf"no intransigence in protocol {protocol[:8]} at seed 0"):
+        table = cl_bench.load(runs.root, "metrics")
+    assert table.intransigence.isna().all()
+
+
+def test_a_copied_joint_run_is_one_reference(runs):
+    runs.write(make_record())
+    path = runs.write(make_record("joint"))
+    shutil.copytree(path, path.with_name("copy-" + path.name))
+    table, problems = load_with_warnings(runs.root, "metrics")
+    assert len(table) == 2
+    assert table.intransigence.notna().all()
+    assert len(problems) == 1
+    assert "is a copy of run" in problems[0]
+
+
+def test_a_diverged_run_has_no_metrics_and_is_no_reference(runs):
+    for seed in (0, 1):
+        record, joint = make_record(seed=seed), make_record("joint", seed)
+        broken = record if seed else joint
+        broken.accuracy.loc[broken.accuracy.index[-1], "loss"] = np.nan
+        runs.write(record)
+        runs.write(joint)
+    table = cl_bench.load(runs.root, "metrics").set_index(["strategy", "seed"])
+    assert table.diverged.to_dict() == {
+        ("ewc", 0): False,
+        ("ewc", 1): True,
+        ("joint", 0): True,
+        ("joint", 1): False,
+    }
+    assert table[table.diverged][names()].isna().all(axis=None)
+    assert table[~table.diverged]["average_accuracy"].notna().all()
+    assert np.isnan(table.loc[("ewc", 0)].intransigence)
+    for name in TABLES:
+        assert set(cl_bench.load(runs.root, name).diverged) == {True, False}
+
+
+def test_runs_that_other_code_trained_are_another_configuration(runs):
+    for seed, code in enumerate((None, "a" * 64, "b" * 64, "a" * 64)):
+        record = make_record(seed=seed)
+        if code:
+            record.provenance |= {"code": code, "finished": f"2026-01-0{seed}T00:00:00+00:00"}
+        runs.write(record)
+    runs.write(make_record("naive"))
+    table = cl_bench.load(runs.root, "metrics").sort_values(["strategy", "seed"])
+    of_ewc = table[table.strategy == "ewc"]
+    group = make_config().group_id
+    assert of_ewc.group_id.tolist() == [group, group, f"{group}-bbbbbbbb", group]
+    now, before = "ewc (code=aaaaaaaa)", "ewc (code=bbbbbbbb)"
+    assert of_ewc.label.tolist() == [now, now, before, now]
+    assert set(table[table.strategy == "naive"].label) == {"naive"}
+
+
+def test_every_file_is_read_once_however_many_tables_are_wanted(runs, monkeypatch):
+    for seed in range(3):
+        runs.write(make_record(seed=seed))
+    read = []
+    original = files.read_bytes
+    monkeypatch.setattr(files, "read_bytes", lambda path: read.append(path) or original(path))
+    tables, _ = load_several(runs.root, "metrics", "accuracy", "runs")
+    assert [table.run_id.nunique() for table in tables] == [3, 3, 3]
+    assert len(read) == len(set(read)) == 3 * 3
 
 
 def test_runs_are_flattened(runs):
@@ -120,6 +184,12 @@ def test_a_label_is_kept_across_protocols(runs):
     table = cl_bench.load(runs.root, "runs")
     assert set(table.label) == {"ewc"}
     assert table.protocol_id.nunique() == 2
+
+
+def test_a_label_tells_apart_within_a_protocol_alone(runs):
+    runs.write(make_record(settings={"strength": 1.0}))
+    runs.write(make_record(settings={"strength": 2.0}, training={"batch_size": 10}))
+    assert labels(runs) == ["ewc"]
 
 
 def test_versions_of_an_own_strategy_are_told_apart(runs):

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import math
 import multiprocessing
+import os
 import shutil
 
 import numpy as np
@@ -17,7 +19,7 @@ from cl_bench.config import RunConfig
 from cl_bench.errors import UserError
 from cl_bench.results import store
 from cl_bench.results.record import TABLES
-from cl_bench.results.store import RunStore
+from cl_bench.results.store import REPLACED, RunStore
 from tests.support import landscape_frame, make_config, make_record
 
 FILES = {
@@ -142,6 +144,110 @@ def test_any_config_is_found_under_its_own_address(
     assert runs.paths() == [path]
     assert runs.open(record.config.run_id).config == record.config
     assert runs.exists(record.config)
+
+
+def test_whether_a_run_exists_is_told_without_reading_what_nobody_touched(runs):
+    record = make_record()
+    weights = runs.write(record) / "weights.safetensors"
+    before = weights.stat()
+    weights.write_bytes(b"x" * before.st_size)
+    assert not runs.exists(record.config)
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns - 10**9))
+    assert runs.exists(record.config)  # so it was not read
+    with pytest.raises(UserError, match=r"weights\.safetensors is damaged"):
+        runs.read(record.config.run_id)
+
+
+def of_code(code, seed=0, finished=None):
+    record = make_record(seed=seed)
+    record.provenance |= {"code": code, "finished": finished} if code else {}
+    return record
+
+
+def test_a_run_of_other_code_is_not_there_and_its_record_is_kept_aside(runs):
+    old, new = of_code("a" * 64), of_code("b" * 64)
+    old.cost["samples_seen"] = 1
+    path = runs.write(old)
+    assert runs.exists(old.config)
+    assert runs.exists(old.config, "a" * 64)
+    assert not runs.exists(old.config, "b" * 64)
+    assert runs.write(new) == path
+    same(runs.read(path), new)
+    assert runs.write(new) == path
+    aside = RunStore(runs.root / REPLACED / ("a" * 16))
+    same(aside.read(old.config.run_id), old)
+    assert [run.path for run in runs.scan()[0]] == [path]
+
+
+def test_a_record_from_before_its_code_was_kept_counts_as_of_the_code_of_now(runs):
+    path = runs.write(make_record())
+    assert runs.exists(make_config(), "b" * 64)
+    runs.write(of_code("b" * 64))
+    assert runs.open(path).code is None
+    assert not (runs.root / REPLACED).exists()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_or_weight_that_is_not_finite_makes_a_run_diverged(runs, bad):
+    for seed, harm in enumerate(("accuracy", "curve", "weights", None)):
+        record = make_record(seed=seed)
+        if harm == "weights":
+            record.weights["layers.0.bias"][0] = bad
+        elif harm is not None:
+            getattr(record, harm).loc[getattr(record, harm).index[-1], "loss"] = bad
+        path = runs.write(record)
+        assert record.diverged == runs.open(path).diverged == (harm is not None)
+
+
+def test_an_infinite_loss_on_a_task_still_to_come_is_none(runs):
+    record = make_record(matrix=[[0.9, 0.0], [0.8, 0.9]])
+    table = record.accuracy
+    table.loc[(table.task > table.after_task), "loss"] = math.inf
+    assert not record.diverged
+
+
+def test_records_from_before_divergence_was_kept_are_judged_by_their_losses(runs):
+    for seed, loss in ((0, 0.5), (1, math.nan)):
+        record = make_record(seed=seed)
+        record.accuracy.loc[record.accuracy.index[-1], "loss"] = loss
+        path = runs.write(record)
+        rewrite(path, lambda content: content.pop("diverged"))
+        assert runs.open(path).diverged == (seed == 1)
+
+
+def test_copies_of_a_run_are_listed_once_and_said(runs):
+    path = runs.write(make_record())
+    copy = runs.root / f"a-copy-s0-{path.name[-16:]}"
+    other = runs.root / f"other-s0-{'1' * 16}"
+    for folder in (copy, other):
+        shutil.copytree(path, folder)
+    found, warnings = runs.scan()
+    assert [run.path for run in found] == [path]
+    assert [str(copy) in warnings[0], str(other) in warnings[1]] == [True, True]
+    assert all("is a copy of run" in line for line in warnings)
+    assert runs.open(path.name[-16:]).path == path
+    shutil.rmtree(path)
+    assert [run.path for run in runs.scan()[0]] == [copy]
+    assert runs.open(path.name[-16:]).path == copy
+
+
+def test_what_killed_writers_left_behind_is_removed_before_the_next_work(runs):
+    runs.check_writable()
+    mine = f".writing-{atomic._machine()}-{os.getpid()}-{'0' * 32}"
+    old = (".writing-ewc-s0-0123456789abcdef-" + "0" * 32, ".damaged-ewc", ".probe-" + "0" * 32)
+    for name in (*old, mine):
+        (runs.root / name).mkdir()
+    for name in old:
+        os.utime(runs.root / name, (0, 0))
+    runs.check_writable()
+    assert [path.name for path in runs.root.iterdir()] == [mine]
+
+
+def test_names_longer_than_a_file_may_have_are_no_matter(runs):
+    record = make_record("x" * 300, seed=10**300)
+    runs.write(record)
+    assert runs.exists(record.config)
+    assert runs.scan()[0][0].config == record.config
 
 
 def test_a_run_exists_once_it_is_whole(runs):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,9 @@ from torch import Tensor
 from cl_bench import atomic
 from cl_bench.engine.sources import code_version
 from cl_bench.engine.state import State
+from cl_bench.errors import UserError
 
+_log = logging.getLogger(__name__)
 FORMAT = 1
 FOLDER = ".checkpoints"
 _SUFFIX = ".safetensors"
@@ -79,14 +83,14 @@ class Checkpoint:
     ) -> None:
         """Put a new checkpoint in the place of the last one.
 
+        Where it cannot be written (a disk that is full, say), that is told once and training goes
+        on: records are smaller, and may fit.
+
         Args:
             runs: the run_id of each run of the stack.
             device: where it trains; another kind of device does not resume it.
             content: everything but tensors, as JSON has it.
             parts: states by name.
-
-        Raises:
-            UserError: the file cannot be written.
         """
         tensors = {
             f"{part}:{name}": tensor.detach().cpu().contiguous().clone()
@@ -108,7 +112,10 @@ class Checkpoint:
             "content": {**content, "trees": trees, "axes": axes},
         }
         data = save(tensors, {"cl_bench": json.dumps(header)})
-        atomic.replace(self.path, data)
+        try:
+            atomic.replace(self.path, data)
+        except UserError as error:
+            _tell(self.path.parent, str(error))
         self._last = time.monotonic()
 
     def read(self, runs: Sequence[str], device: torch.device) -> Snapshot | None:
@@ -135,8 +142,19 @@ class Checkpoint:
         return Snapshot(tuple(runs), content, tensors)
 
     def remove(self) -> None:
-        """Remove the file: the stack has its records."""
-        self.path.unlink(missing_ok=True)
+        """Remove the file, where that can be done: the stack has its records."""
+        with suppress(OSError):
+            self.path.unlink()
+
+
+_told: set[Path] = set()
+
+
+def _tell(folder: Path, problem: str) -> None:
+    """Say on stderr that a folder takes no checkpoints, once a process."""
+    if folder not in _told:
+        _told.add(folder)
+        _log.warning("%s; training goes on, but what is stopped now starts anew", problem)
 
 
 def _axes(tensor: Tensor) -> list[int]:

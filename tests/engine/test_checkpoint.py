@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from pandas.testing import assert_frame_equal
 
 from cl_bench.engine import checkpoint as module
-from cl_bench.engine.checkpoint import Checkpoint, path_for, read_header, unfinished
+from cl_bench.engine.checkpoint import FOLDER, Checkpoint, path_for, read_header, unfinished
+from cl_bench.results.store import RunStore
 from tests.training import config, train
 
 SHORT = {
@@ -85,6 +90,34 @@ def test_other_code_or_a_damaged_file_starts_anew(tmp_path, monkeypatch):
     whole = train(configs)
     again = train(configs, checkpoint=Checkpoint(path))
     same(whole[0], again[0])
+
+
+SMALL_FILES = """
+import resource, sys
+from pathlib import Path
+from cl_bench.execution.worker import Work, train_and_store
+from cl_bench.planning.packing import Stack
+from tests.training import config
+
+runs = [config("naive", seed, benchmark={"train_samples": 640}) for seed in range(6)]
+# Twice the weights of a run: its record fits, the stack's checkpoint does not.
+resource.setrlimit(resource.RLIMIT_FSIZE, (8 * 90_000, resource.RLIM_INFINITY))
+work = Work(Path(sys.argv[1]), checkpoint_seconds=None, checkpoint_steps=2)
+train_and_store(work, Stack(tuple(runs), 20), lambda *told: None)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file sizes cannot be limited")
+def test_a_checkpoint_that_cannot_be_written_is_told_once_and_costs_no_record(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SMALL_FILES, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"cannot write {tmp_path / FOLDER}/")
+    assert line.endswith("File too large; training goes on, but what is stopped now starts anew")
+    assert len(RunStore(tmp_path).paths()) == 6
+    assert list((tmp_path / FOLDER).iterdir()) == [], "nothing half written is left"
 
 
 def test_written_by_time_and_by_steps(tmp_path):

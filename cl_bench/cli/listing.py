@@ -1,14 +1,19 @@
-"""`cl_bench list`: what can be run and measured, named without importing any of it."""
+"""`cl_bench list`: what can be run and measured, named without importing any of it.
+
+Only a strategy whose settings are asked for is imported.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from cl_bench.cli.output import Format, FormatOption, emit, emit_many
+from cl_bench.cli.output import Format, FormatOption, emit, emit_many, remark
+from cl_bench.errors import UserError
+from cl_bench.planning.parsing import split_names
 
 Rows = list[dict[str, Any]]
 
@@ -26,13 +31,36 @@ def list_(
     kind: Annotated[
         Kind | None, typer.Argument(help="What to list; everything by default.")
     ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Strategies, by name or ./file.py, whose settings to list."),
+    ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """List strategies, benchmarks, metrics and configs."""
-    if kind is not None:
+    """List strategies, benchmarks, metrics and configs; or some strategies' settings."""
+    if names and kind is not Kind.STRATEGIES:
+        raise UserError(f"{', '.join(names)}: only strategies have settings to list")
+    if names:
+        _settings(split_names(names, "strategies"), format)
+    elif kind is not None:
         emit(_ROWS[kind](), format, kind.value)
+        if kind is Kind.STRATEGIES and format is Format.TABLE:
+            remark("settings: python -m cl_bench list strategies <name>")
     else:
         emit_many({each.value: rows() for each, rows in _ROWS.items()}, format)
+
+
+def _settings(names: Sequence[str], format: Format) -> None:
+    from dataclasses import asdict
+
+    from cl_bench.planning.settings import settings_of
+
+    tables = {name: [asdict(each) for each in settings_of(name)] for name in names}
+    if len(tables) == 1:
+        ((name, rows),) = tables.items()
+        emit(rows, format, f"settings of {name}")
+    else:
+        emit_many(tables, format)
 
 
 def _strategies() -> Rows:

@@ -10,6 +10,7 @@ import pytest
 import cl_bench
 from cl_bench.cli import main
 from cl_bench.planning import finding
+from cl_bench.planning.settings import settings_of
 from cl_bench.results.frames import load
 from cl_bench.results.store import RunStore
 from tests.support import make_record
@@ -66,6 +67,34 @@ def test_a_list_of_everything_is_one_json_object(capsys):
         "metrics",
         "configs",
     }
+
+
+def test_the_settings_of_a_strategy_are_listed_with_default_range_and_meaning(capsys):
+    assert main(["list", "strategies", "ewc", "--format=json"]) == 0
+    rows = {row["setting"]: row for row in json.loads(capsys.readouterr().out)}
+    fields = finding.load("ewc").Settings.model_fields
+    assert list(rows) == list(fields)
+    assert all(rows[name]["default"] == field.default for name, field in fields.items())
+    assert all(rows[name]["meaning"] == field.description for name, field in fields.items())
+    assert rows["strength"]["values"] == "0 to 1e+12"
+    assert rows["strength"]["tuned_over"].endswith(", log")
+    assert rows["form"]["values"] == "implicit | explicit"
+
+    assert main(["list", "strategies", "ewc,avalanche:GDumb", "naive", "--format=json"]) == 0
+    tables = json.loads(capsys.readouterr().out)
+    assert list(tables) == ["ewc", "avalanche:GDumb", "naive"]
+    assert [row["setting"] for row in tables["avalanche:GDumb"]] == ["mem_size", "train_epochs"]
+    assert tables["naive"] == []
+
+    assert main(["list", "strategies", "si"]) == 0
+    assert "settings of si" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [*finding.strategy_names(), *finding.foreign_names()])
+def test_every_setting_says_what_it_means_and_what_is_allowed(name):
+    for each in settings_of(name):
+        assert each.meaning, each
+        assert each.values, each
 
 
 def test_a_run_is_trained_once_and_shown_each_time(tmp_path, capsys):
@@ -271,6 +300,8 @@ MISTAKES = [
     (["run", "--set=flatness.strength="], "--set flatness.strength=: give it as key=value"),
     (["run", "--set=flatness.strength=[]"], "flatness.strength = []: a grid needs at least one"),
     (["list", ""], "an argument is empty"),
+    (["list", "strategies", "ewcc"], "unknown strategy 'ewcc'; did you mean ewc"),
+    (["list", "metrics", "ewc"], "ewc: only strategies have settings to list"),
     (["check", "naive,"], "a name is empty"),
     (["compare", "--strategy", ""], "--strategy is empty"),
     (["compare", "--strategy=,"], "--strategy ,: a name is empty"),

@@ -160,8 +160,32 @@ def _show(plan: Plan, out: Path, format: Format, picture: bool, typed: Sequence[
         remark(f"picture: {path}")
     elif picture:
         remark("no picture: these runs are of several protocols")
+    for line in _in_words(plan.configs):
+        remark(line)
     strategies = list(dict.fromkeys(config.strategy.name for config in plan.configs))
     remark(f"next: {_next(strategies, out, typed)}")
+
+
+def _in_words(configs: Sequence[RunConfig]) -> list[str]:
+    """Return what the runs were of, a line for each protocol."""
+    seeds: dict[str, list[int]] = {}
+    by_protocol = {config.protocol_id: config for config in configs}
+    for config in configs:
+        seeds.setdefault(config.protocol_id, []).append(config.seed)
+    lines = []
+    for protocol_id, config in by_protocol.items():
+        benchmark, network, training = config.benchmark, config.network, config.training
+        epochs = f"{training.epochs or 0:g} epoch{'' if training.epochs == 1 else 's'}"
+        length = f"{training.iterations} minibatches" if training.iterations else epochs
+        widths = "-".join(map(str, network.hidden))
+        given = [str(seed) for seed in sorted(set(seeds[protocol_id]))]
+        lines.append(
+            f"trained on: {benchmark.name}, {benchmark.scenario} scenario, "
+            f"{counted(benchmark.tasks or 0, 'task')}; {network.name} {widths}; "
+            f"{config.optimizer.name} at {config.optimizer.learning_rate:g}, {length} a task, "
+            f"batches of {training.batch_size}; seed{'s' * (len(given) > 1)} {', '.join(given)}"
+        )
+    return lines
 
 
 def _next(strategies: Sequence[str], out: Path, typed: Sequence[str]) -> str:

@@ -111,6 +111,10 @@ def test_a_run_is_trained_once_and_shown_each_time(tmp_path, capsys):
     assert len(tables["paired differences in average accuracy"]) == 1
     assert "training 4 runs in 2 stacks on 1 cpu worker" in first.err
     assert f"next: python -m cl_bench compare --out {tmp_path}" in first.err
+    assert (
+        "trained on: permuted-mnist-5k, domain scenario, 2 tasks; mlp 8; sgd at 0.1, 1 epoch a "
+        "task, batches of 64; seeds 0, 1\n"
+    ) in first.err
     assert (tmp_path / "forgetting.svg").read_text().startswith("<?xml")
 
     assert main([*words, "--no-picture"]) == 0

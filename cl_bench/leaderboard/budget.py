@@ -1,67 +1,82 @@
-"""What choosing an entry's settings cost, as the file of the search says it."""
+"""What choosing settings cost: read from the files of the searches that chose them."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from cl_bench.config import Section
 from cl_bench.errors import UserError
+from cl_bench.leaderboard.entries import Entry, TuningBudget, checksum
 
 
-class TuningBudget(Section):
-    """What was spent on choosing settings."""
+def read_searches(given: Path) -> dict[Path, bytes]:
+    """Return the contents of the search that `--tuning` gives, or of all those in its folder.
 
-    trials: Annotated[int, Field(ge=1)]
-    """Settings that were tried in full, or what was spent in such trials."""
-    seeds: Annotated[int, Field(ge=1)]
-    """Seeds that each was tried with."""
-    metric: str
-    """By which the best was chosen."""
-    method: str
-    """How the settings to try were found."""
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    """SHA-256 of the file that holds the search."""
-
-    def __str__(self) -> str:
-        trials, seeds = ("" if number == 1 else "s" for number in (self.trials, self.seeds))
-        return f"{self.trials} trial{trials} × {self.seeds} seed{seeds}"
+    Raises:
+        UserError: one cannot be read.
+    """
+    found = {}
+    for path in sorted(given.glob("*.json")) if given.is_dir() else [given]:
+        try:
+            found[path] = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"--tuning {path}: {error.strerror or error}") from error
+    return found
 
 
-def read_budget(path: Path) -> tuple[TuningBudget, str | None]:
-    """Return the budget that the file of a search states, and the group_id of what it chose.
+def with_budgets(entries: Sequence[Entry], searches: Mapping[Path, bytes]) -> list[Entry]:
+    """Return entries of which those that a search chose have its budget.
+
+    Of a single search that names no configuration, all entries have it.
+
+    Args:
+        entries: of one board.
+        searches: contents by path.
+
+    Raises:
+        UserError: one is not a search, or none of them chose one of these entries.
+    """
+    budgets = dict(parse_search(path, data) for path, data in searches.items())
+    if None in budgets and len(searches) == 1:
+        return [entry.model_copy(update={"budget": budgets[None]}) for entry in entries]
+    ids = sorted(entry.group_id for entry in entries)
+    if not any(group_id in budgets for group_id in ids):
+        chosen = ", ".join(sorted(filter(None, budgets))) or "none"
+        raise UserError(
+            f"--tuning: the chosen configuration is {chosen}, of which there are no records; the "
+            f"records are of {', '.join(ids)}"
+        )
+    return [e.model_copy(update={"budget": budgets.get(e.group_id)}) for e in entries]
+
+
+def parse_search(path: Path, data: bytes) -> tuple[str | None, TuningBudget]:
+    """Return the group_id of what a search chose, and the budget that its file states.
 
     The file is JSON with `trials`, `seeds`, `metric` and `method`, at its top or under `terms`
     (`trials` also under `budget`, as what was spent), and may name the chosen configuration's
     `group_id` at its top. The records of `cl_bench tune` are such files.
 
     Raises:
-        UserError: the file cannot be read, or one of these is missing or wrong.
+        UserError: it is not JSON, or one of these is missing or wrong.
     """
     try:
-        data = path.read_bytes()
         content: Any = json.loads(data)
-    except OSError as error:
-        raise UserError(f"--tuning {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise UserError(f"--tuning {path}: it is not JSON ({error})") from error
     content = content if isinstance(content, dict) else {}
-    parts = [content, content.get("terms"), content.get("budget")]
     stated: dict[str, Any] = {}
-    for part in parts:
+    for part in (content, content.get("terms"), content.get("budget")):
         stated |= part if isinstance(part, dict) else {}
-    given: dict[str, Any] = {
-        name: stated.get(name) for name in ("trials", "seeds", "metric", "method")
-    }
+    given = {name: stated.get(name) for name in ("trials", "seeds", "metric", "method")}
     try:
-        budget = TuningBudget.model_validate(given | {"sha256": hashlib.sha256(data).hexdigest()})
+        budget = TuningBudget.model_validate(given | {"sha256": checksum(data)})
     except ValidationError as error:
         problem = error.errors()[0]
         key = str(problem["loc"][0])
         raise UserError(f"--tuning {path}: {key} = {given.get(key)!r}: {problem['msg']}") from None
     group_id = content.get("group_id")
-    return budget, group_id if isinstance(group_id, str) else None
+    return (group_id if isinstance(group_id, str) else None), budget

@@ -16,8 +16,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, ValidationError
 
-from cl_bench.config import FIRST_TUNING_SEED, Number, RunConfig, Section
-from cl_bench.leaderboard.budget import TuningBudget
+from cl_bench.config import FIRST_TUNING_SEED, Number, RunConfig, Section, added_later
 from cl_bench.metrics.evaluations import Array
 
 ENTRY_VERSION = 1
@@ -49,6 +48,8 @@ class SeedRun(Section):
     evaluated"."""
     cost: dict[str, Any]
     provenance: dict[str, Any]
+    diverged: bool = added_later(False)
+    """Whether a loss or a weight was not finite, so that the accuracies are no result."""
 
     @property
     def initial(self) -> Array:
@@ -59,6 +60,25 @@ class SeedRun(Section):
     def matrix(self) -> Array:
         """Return the accuracy matrix `[T, T]`; NaN is "not evaluated"."""
         return np.array(self.accuracy[1:], dtype=float)
+
+
+class TuningBudget(Section):
+    """What was spent on choosing settings."""
+
+    trials: Annotated[int, Field(ge=1)]
+    """Settings that were tried in full, or what was spent in such trials."""
+    seeds: Annotated[int, Field(ge=1)]
+    """Seeds that each was tried with."""
+    metric: str
+    """By which the best was chosen."""
+    method: str
+    """How the settings to try were found."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """SHA-256 of the file that holds the search."""
+
+    def __str__(self) -> str:
+        trials, seeds = ("" if number == 1 else "s" for number in (self.trials, self.seeds))
+        return f"{self.trials} trial{trials} × {self.seeds} seed{seeds}"
 
 
 class Entry(Section):
@@ -74,7 +94,7 @@ class Entry(Section):
     """The strategy's settings that differ from its defaults."""
     tuning: str | None
     """How the settings were chosen; None where nobody said."""
-    budget: TuningBudget | None = Field(default=None, exclude_if=lambda value: value is None)
+    budget: TuningBudget | None = added_later(None)
     """What choosing them cost; None where nobody said."""
     runs: tuple[SeedRun, ...]
 

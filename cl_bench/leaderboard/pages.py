@@ -6,20 +6,18 @@ the others to six decimals.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cl_bench.leaderboard.budget import TuningBudget
 from cl_bench.leaderboard.commands import commands
 from cl_bench.leaderboard.entries import Entry, dump, labels
-from cl_bench.leaderboard.standings import BASELINE, FIGURES, Rows, Standings
+from cl_bench.leaderboard.protocol import protocol_in_words
+from cl_bench.leaderboard.rendering import csv_bytes, generated, markdown, origins, page
+from cl_bench.leaderboard.standings import BASELINE, FIGURES, Rows, Standing, Standings
 from cl_bench.metrics import METRICS, REFERENCE_STRATEGY
 from cl_bench.report.tables import interval_text
 
-TABLE_VERSION = 2
+TABLE_VERSION = 3
 DIGITS = 6
 
 _RANKS = (
@@ -44,9 +42,9 @@ _COSTS = (
 def render(entries: Sequence[Entry], found: Standings) -> dict[str, bytes]:
     """Return the generated files of a board by name."""
     return {
-        "README.md": _readme(entries, found).encode(),
+        "README.md": _readme(entries, found),
         "table.json": table_json(entries[0], found).encode(),
-        "table.csv": _table_csv(found.rows).encode(),
+        "table.csv": csv_bytes([rounded(standing.row()) for standing in found.rows]),
     }
 
 
@@ -57,7 +55,7 @@ def table_json(entry: Entry, found: Standings) -> str:
         "board": entry.board.name,
         "protocol_id": entry.protocol_id,
         "ranked_by": FIGURES[0],
-        "entries": [rounded(row) for row in found.rows],
+        "entries": [rounded(standing.row()) for standing in found.rows],
         "pairs": [rounded(row) for row in found.pairs],
     }
     return dump(content) + "\n"
@@ -74,29 +72,33 @@ def _rounded(key: str, value: float) -> float:
     return round(value, DIGITS) + 0.0  # never -0.0
 
 
-def people_rows(rows: Rows) -> Rows:
-    """Return a board's rows as text that is short enough to read."""
-    tuned = any(row["budget"] for row in rows)
-    return [_people_row(row, tuned) for row in rows]
+def people_rows(found: Sequence[Standing]) -> Rows:
+    """Return standings as text that is short enough to read, a row for each."""
+    tuned = any(standing.budget for standing in found)
+    return [_people_row(standing, tuned) for standing in found]
 
 
-def _people_row(row: Mapping[str, Any], tuned: bool) -> dict[str, Any]:
-    rank = "not ranked" if row["rank"] is None else f"{row['rank']}"
-    if row["tied"]:
-        rank += f"–{row['rank_last']}"
-    short: dict[str, Any] = {"rank": rank, "strategy": row["label"], "seeds": row["seeds"]}
-    for metric in FIGURES[:2]:
-        sides = (row[metric], row[f"{metric}_low"], row[f"{metric}_high"])
-        short[metric.replace("_", " ")] = interval_text(*sides)
-    short["learning accuracy"] = interval_text(row["learning_accuracy"], None, None)
-    short["bytes kept"] = _number(row["bytes_kept"], ",.0f")
-    times = row["gradient_passes_of_naive"]
-    passes = _number(row["gradient_passes"], ",.0f")
+def _people_row(standing: Standing, tuned: bool) -> dict[str, Any]:
+    rank = "not ranked" if standing.rank is None else f"{standing.rank}"
+    if standing.tied:
+        rank += f"–{standing.rank_last}"
+    short: dict[str, Any] = {
+        "rank": rank,
+        "strategy": standing.label,
+        "seeds": standing.seeds,
+    }
+    for metric, figure in standing.figures.items():
+        sides = (figure.low, figure.high) if metric in FIGURES[:2] else (None, None)
+        short[metric.replace("_", " ")] = interval_text(figure.mean, *sides)
+    costs = standing.costs
+    times = costs.gradient_passes_of_naive
+    passes = _number(costs.gradient_passes, ",.0f")
+    seconds = [_number(value, ".1f") for value in (costs.train_seconds, costs.consolidate_seconds)]
+    short["bytes kept"] = _number(costs.bytes_kept, ",.0f")
     short["gradient passes"] = passes if times is None else f"{times:.2f} times {BASELINE}"
-    seconds = [_number(row[key], ".1f") for key in ("train_seconds", "consolidate_seconds")]
     short["seconds"] = " + ".join(text for text in seconds if text)
     if tuned:
-        short["tuned"] = str(TuningBudget(**row["budget"])) if row["budget"] else ""
+        short["tuned"] = str(standing.budget or "")
     return short
 
 
@@ -104,36 +106,26 @@ def _number(value: float | None, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
 
 
-def _table_csv(rows: Rows) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        plain = rounded(row)
-        writer.writerow({k: json.dumps(v) if isinstance(v, dict) else v for k, v in plain.items()})
-    return text.getvalue()
-
-
-def _readme(entries: Sequence[Entry], found: Standings) -> str:
+def _readme(entries: Sequence[Entry], found: Standings) -> bytes:
     board = entries[0].board
     rows = found.rows
     by_group = {entry.group_id: entry for entry in entries}
-    ordered = [by_group[row["group_id"]] for row in rows]
+    ordered = [by_group[row.group_id] for row in rows]
     label = labels(ordered)
     table = [
-        {**short, "entry": f"[{row['group_id'][:8]}]({row['file']})"}
+        {**short, "entry": f"[{row.group_id[:8]}]({row.file})"}
         for short, row in zip(people_rows(rows), rows, strict=True)
     ]
     remarks = [_RANKS, *_remarks(rows), *_definitions(), _COSTS]
     parts = [
         f"# Leaderboard {board.name}",
-        "<!-- Generated from entries/ by `cl_bench leaderboard build`; edits are lost. -->",
+        generated("from entries/ by `cl_bench leaderboard build`"),
         board.description,
         f"Source: {board.source}." if board.source else "",
         markdown(table),
         *remarks,
         "## Protocol",
-        "\n".join(f"- {line}" for line in protocol_in_words(entries[0])),
+        "\n".join(f"- {line}" for line in _protocol(entries[0])),
         "## How the settings were chosen",
         *_tuning(ordered),
         "## How to make it again",
@@ -141,16 +133,16 @@ def _readme(entries: Sequence[Entry], found: Standings) -> str:
         "## Where the numbers come from",
         markdown(origins((label[entry.group_id], entry) for entry in ordered)),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return page(parts)
 
 
-def _remarks(rows: Rows) -> list[str]:
-    from cl_bench.metrics.statistics import MIN_SEEDS
-
-    remarks = []
-    if any(row["rank"] is None for row in rows):
-        remarks.append(f"Entries of fewer than {MIN_SEEDS} seeds are listed, not ranked.")
-    if any(row["strategy"] == REFERENCE_STRATEGY for row in rows):
+def _remarks(rows: Sequence[Standing]) -> list[str]:
+    why: dict[str, list[str]] = {}
+    for row in rows:
+        if row.not_ranked:
+            why.setdefault(row.not_ranked, []).append(row.label)
+    remarks = [f"Not ranked ({reason}): {', '.join(names)}." for reason, names in why.items()]
+    if any(row.strategy == REFERENCE_STRATEGY for row in rows):
         remarks.append(
             f"`{REFERENCE_STRATEGY}` is trained on the data of all tasks so far: a bound to measure"
             " against, which no continual learner may do."
@@ -166,52 +158,12 @@ def _definitions() -> list[str]:
     return ["a[i, j] is the accuracy on task j after task i, counted from 0.", "\n".join(lines)]
 
 
-def protocol_in_words(entry: Entry) -> list[str]:
-    """Return the protocol of an entry, a line for each of its parts."""
-    config = entry.run_config(entry.runs[0].seed)
-    benchmark, training, optimizer = config.benchmark, config.training, config.optimizer
-    evaluation = config.evaluation
-    order = {"seed": ", classes in an order drawn by seed", "fixed": ", classes in fixed order"}
-    images = benchmark.train_samples
-    held = benchmark.validation_fraction
-    length = (
-        f"{training.iterations} minibatches a task"
-        if training.iterations
-        else f"{training.epochs:g} {'pass' if training.epochs == 1 else 'passes'} over each task's "
-        "training data"
-    )
-    numbers = {
-        "sgd": "",
-        "momentum": f", momentum {optimizer.momentum:g}",
-        "adam": f", betas {optimizer.beta1:g} and {optimizer.beta2:g}, "
-        f"epsilon {optimizer.epsilon:g}",
-    }
-    decay = f", weight decay {optimizer.weight_decay:g}" if optimizer.weight_decay else ""
-    hidden = " and ".join(map(str, config.network.hidden)) or "none"
-    split = {"test": "test", "valid": "validation"}[evaluation.split]
+def _protocol(entry: Entry) -> list[str]:
     data = ", ".join(f"{key} {value}" for key, value in entry.runs[0].data.items())
     return [
-        f"Tasks: {benchmark.name}, {benchmark.tasks} tasks, {benchmark.scenario}-incremental"
-        f"{order.get(benchmark.order or '', '')}.",
-        f"Data: {f'{images} training images' if images else 'all training images'} of each task"
-        + (f", {100 * held:g} % of the training data held out" if held else "")
-        + f" ({data}).",
-        f"Network: {config.network.name}"
-        + (f", hidden layers of {hidden}" if config.network.name == "mlp" else "")
-        + (f", all weights from seed {config.init_seed}." if config.init_seed is not None else "."),
-        f"Training: {length}, {training.batch_size} images a minibatch"
-        + (
-            f", loss over {'all outputs' if training.outputs == 'all' else 'the outputs seen'}."
-            if benchmark.scenario == "class"
-            else "."
-        ),
-        f"Optimiser: {optimizer.name}, learning rate {optimizer.learning_rate:g}"
-        f"{numbers[optimizer.name]}{decay}; its state "
-        f"{'starts anew with each task' if optimizer.reset else 'is kept from task to task'}.",
-        "Evaluation: after each task, on "
-        + (f"{benchmark.test_samples} images" if benchmark.test_samples else "all images")
-        + f" of each task's {split} data.",
+        *protocol_in_words(entry.run_config(entry.runs[0].seed)),
         f"Protocol id: `{entry.protocol_id}` (the hash of all of this).",
+        f"Data: {data}.",
     ]
 
 
@@ -235,45 +187,3 @@ def _account(entry: Entry) -> str:
             f"(SHA-256 of the search {budget.sha256[:12]}…)."
         )
     return " ".join(text for text in (entry.tuning, spent) if text) or "No account was given."
-
-
-def origins(named: Iterable[tuple[str, Entry]]) -> Rows:
-    """Return where the runs were made (code, packages, machine), a row for each such place.
-
-    Args:
-        named: entries, each with the name that it is shown by.
-    """
-    found: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for name, entry in named:
-        found.setdefault(tuple(_origin(entry).items()), []).append(name)
-    return [
-        {"entries": "all" if len(found) == 1 else "; ".join(names), **dict(origin)}
-        for origin, names in found.items()
-    ]
-
-
-def _origin(entry: Entry) -> dict[str, str]:
-    def each(values: Iterable[object]) -> str:
-        return ", ".join(dict.fromkeys(str(value) for value in values if value))
-
-    sources = [run.provenance for run in entry.runs]
-    return {
-        "commit": each(_commit(source.get("git")) for source in sources),
-        "torch": each((source.get("packages") or {}).get("torch") for source in sources),
-        **{key: each(s.get(key) for s in sources) for key in ("device", "python", "platform")},
-    }
-
-
-def _commit(git: Any) -> str:
-    if not isinstance(git, dict) or not git.get("commit"):
-        return "unknown"
-    changed = "" if git.get("clean") else " with changes"
-    return f"{str(git['commit'])[:12]}{changed}"
-
-
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a table of rows with the same keys."""
-    columns = list(rows[0])
-    lines = [columns, ["---"] * len(columns)]
-    lines += [[str(row[column]).replace("|", "\\|") for column in columns] for row in rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -6,14 +6,23 @@ leave an entry. Entries that nothing tells apart share places, and so tie.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cl_bench.leaderboard.entries import Entry, SeedRun, checksum, entry_bytes, labels
+from cl_bench.config import Number
+from cl_bench.leaderboard.entries import (
+    Entry,
+    SeedRun,
+    TuningBudget,
+    checksum,
+    entry_bytes,
+    labels,
+)
 from cl_bench.metrics import METRICS, Evaluations
 
 if TYPE_CHECKING:
@@ -27,15 +36,86 @@ FIGURES = ("average_accuracy", "forgetting", "learning_accuracy")
 """The metrics that a board shows; the first is the one it ranks by."""
 BASELINE = "naive"
 """The strategy whose gradient passes are the unit that others are counted in."""
+_SIDES = ("low", "high", "median")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A metric of an entry: its mean over the seeds with the interval; None where there is none."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    median: float | None
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a run of an entry cost, on average over its seeds; None where a run does not say."""
+
+    bytes_kept: float | None
+    gradient_passes: float | None
+    gradient_passes_of_naive: float | None
+    """The same as a multiple of the baseline's."""
+    train_seconds: float | None
+    consolidate_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an entry stands, and its figures in full precision."""
+
+    rank: int | None
+    """Its first place; None where it is not ranked."""
+    rank_last: int | None
+    not_ranked: str
+    """Why it is not; empty where it is."""
+    label: str
+    strategy: str
+    changed: Mapping[str, Number]
+    """The settings that differ from the strategy's defaults."""
+    seeds: int
+    figures: Mapping[str, Figure]
+    """By metric, those of `FIGURES`; over the seeds that did not diverge."""
+    costs: Costs
+    budget: TuningBudget | None
+    group_id: str
+    file: str
+    sha256: str
+
+    @property
+    def tied(self) -> bool:
+        """Return whether it shares its places."""
+        return self.rank != self.rank_last
+
+    def row(self) -> dict[str, Any]:
+        """Return it as plain values by column, as table.json and table.csv have it."""
+        found: dict[str, Any] = {
+            "rank": self.rank,
+            "rank_last": self.rank_last,
+            "tied": self.tied,
+            "not_ranked": self.not_ranked or None,
+            "label": self.label,
+            "strategy": self.strategy,
+            "changed": dict(self.changed),
+            "seeds": self.seeds,
+        }
+        for metric, figure in self.figures.items():
+            found[metric] = figure.mean
+            found |= {f"{metric}_{side}": getattr(figure, side) for side in _SIDES}
+        found |= asdict(self.costs)
+        budget = self.budget.model_dump() if self.budget else None
+        ids = {"group_id": self.group_id, "file": self.file, "sha256": self.sha256}
+        return {**found, "budget": budget, **ids}
 
 
 @dataclass(frozen=True)
 class Standings:
-    """A board's figures, in full precision."""
+    """Who stands where on a board."""
 
-    rows: Rows
-    """A row for each entry, best rank first and unranked ones last."""
-    pairs: list[Comparison]
+    rows: Sequence[Standing]
+    """One for each entry, best rank first and unranked ones last."""
+    pairs: Sequence[Comparison]
     """Each pair of ranked entries."""
 
 
@@ -43,14 +123,14 @@ def standings(entries: Sequence[Entry]) -> Standings:
     """Return the figures and ranks of a board's entries.
 
     An entry's places are from 1 + the number of entries shown to be better to the number of ranked
-    entries less those shown to be worse. An entry of fewer than `statistics.MIN_SEEDS` seeds has
-    none and takes no part in the correction for the number of pairs.
+    entries less those shown to be worse. An entry of fewer than `statistics.MIN_SEEDS` seeds, or of
+    which a run diverged, has none and takes no part in the correction for the number of pairs.
     """
     from cl_bench.metrics.comparison import compare, summarise
-    from cl_bench.metrics.statistics import A_HIGHER, B_HIGHER, MIN_SEEDS
+    from cl_bench.metrics.statistics import A_HIGHER, B_HIGHER
 
     frame = _frame(entries)
-    ranked = {entry.group_id for entry in entries if len(entry.runs) >= MIN_SEEDS}
+    ranked = {entry.group_id for entry in entries if not _why_not(entry)}
     pairs = compare(frame[frame["group_id"].isin(ranked)], FIGURES[0]) if ranked else []
     better, worse = Counter[str](), Counter[str]()
     for pair in pairs:
@@ -65,36 +145,44 @@ def standings(entries: Sequence[Entry]) -> Standings:
     baseline, label = _baseline(entries), labels(entries)
     rows = []
     for entry in entries:
-        first, last = 1 + better[entry.group_id], len(ranked) - worse[entry.group_id]
-        is_ranked = entry.group_id in ranked
-        row: dict[str, Any] = {
-            "rank": first if is_ranked else None,
-            "rank_last": last if is_ranked else None,
-            "tied": is_ranked and last > first,
-            "label": label[entry.group_id],
-            "strategy": entry.strategy,
-            "changed": dict(entry.changed),
-            "seeds": len(entry.runs),
-        }
-        for metric in FIGURES:
-            found = summaries[metric][entry.group_id]
-            row[metric] = found["mean"]
-            row |= {f"{metric}_{side}": found[side] for side in ("low", "high", "median")}
-        row |= _costs(entry, baseline)
-        row |= {
-            "budget": entry.budget.model_dump() if entry.budget else None,
-            "group_id": entry.group_id,
-            "file": f"entries/{entry.file_name}",
-            "sha256": checksum(entry_bytes(entry)),
-        }
-        rows.append(row)
-    rows.sort(key=_place)
-    return Standings(rows, pairs)
+        group = entry.group_id
+        places = (1 + better[group], len(ranked) - worse[group]) if group in ranked else (None,) * 2
+        of_entry = {metric: found[group] for metric, found in summaries.items()}
+        rows.append(
+            Standing(
+                *places,
+                not_ranked=_why_not(entry),
+                label=label[group],
+                strategy=entry.strategy,
+                changed=entry.changed,
+                seeds=len(entry.runs),
+                figures={
+                    metric: Figure(row["mean"], *(row[side] for side in _SIDES))
+                    for metric, row in of_entry.items()
+                },
+                costs=_costs(entry, baseline),
+                budget=entry.budget,
+                group_id=group,
+                file=f"entries/{entry.file_name}",
+                sha256=checksum(entry_bytes(entry)),
+            )
+        )
+    return Standings(sorted(rows, key=_place), pairs)
 
 
-def _place(row: dict[str, Any]) -> tuple[Any, ...]:
-    places = row["rank"], row["rank_last"]
-    return row["rank"] is None, places, -row[FIGURES[0]], row["group_id"]
+def _why_not(entry: Entry) -> str:
+    """Return why an entry is not ranked; empty where it is."""
+    from cl_bench.metrics.statistics import MIN_SEEDS
+
+    diverged = sum(run.diverged for run in entry.runs)
+    if diverged:
+        return f"{diverged} of {len(entry.runs)} seeds diverged"
+    return f"fewer than {MIN_SEEDS} seeds" if len(entry.runs) < MIN_SEEDS else ""
+
+
+def _place(row: Standing) -> tuple[Any, ...]:
+    mean = row.figures[FIGURES[0]].mean
+    return row.rank or math.inf, row.rank_last, mean is None, -(mean or 0), row.group_id
 
 
 def _frame(entries: Sequence[Entry]) -> pd.DataFrame:
@@ -123,22 +211,27 @@ def _frame(entries: Sequence[Entry]) -> pd.DataFrame:
 
 
 def figures(run: SeedRun) -> dict[str, float]:
-    """Return the metrics of a run that a board shows, computed from its matrix."""
+    """Return the metrics of a run that a board shows, computed from its matrix.
+
+    Of a run that diverged all are NaN.
+    """
+    if run.diverged:
+        return dict.fromkeys(FIGURES, float("nan"))
     matrix = run.matrix
     unknown = np.full(len(matrix), np.nan)
     evaluations = Evaluations(matrix, run.initial, np.full_like(matrix, np.nan), unknown, unknown)
     return {name: METRICS[name].function(evaluations) for name in FIGURES}
 
 
-def _costs(entry: Entry, baseline: float | None) -> dict[str, Any]:
+def _costs(entry: Entry, baseline: float | None) -> Costs:
     passes = _mean_cost(entry, "gradient_passes")
-    return {
-        "bytes_kept": _mean_cost(entry, "bytes_kept"),
-        "gradient_passes": passes,
-        "gradient_passes_of_naive": passes / baseline if passes and baseline else None,
-        "train_seconds": _mean_cost(entry, "seconds", "train"),
-        "consolidate_seconds": _mean_cost(entry, "seconds", "consolidate"),
-    }
+    return Costs(
+        bytes_kept=_mean_cost(entry, "bytes_kept"),
+        gradient_passes=passes,
+        gradient_passes_of_naive=passes / baseline if passes and baseline else None,
+        train_seconds=_mean_cost(entry, "seconds", "train"),
+        consolidate_seconds=_mean_cost(entry, "seconds", "consolidate"),
+    )
 
 
 def _mean_cost(entry: Entry, *keys: str) -> float | None:

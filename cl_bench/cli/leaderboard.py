@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,12 +40,15 @@ def build(
     out: OutOption = Path("runs"),
     to: ToOption = Path("leaderboards"),
     tuning_note: NoteOption = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Remove the entries there that have no records.")
+    ] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Make the board of a protocol from all its records, in place of what was there."""
+    """Make the board of a protocol from all its records."""
     from cl_bench.leaderboard import board
 
-    _show(board.build(config, out, to, tuning_note), format)
+    _show(board.build(config, out, to, tuning_note, replace=replace), format)
 
 
 @leaderboard.command()
@@ -93,12 +97,15 @@ def versus(
     """Show a strategy's paired differences to others on every board."""
     from cl_bench.atomic import replace
     from cl_bench.leaderboard import versus as tables
+    from cl_bench.leaderboard.rendering import refuse_other_peoples
 
     names = split_names([others], "--others") if others else []
     rows = tables.differences(to, strategy, names)
-    emit(rows, format, f"{strategy} against others")
     if page is not None:
-        replace(page, tables.page(rows, strategy).encode())
+        refuse_other_peoples([page])
+    emit([dataclasses.asdict(row) for row in rows], format, f"{strategy} against others")
+    if page is not None:
+        replace(page, tables.page(rows, strategy))
         remark(f"written: {page}")
 
 
@@ -127,12 +134,13 @@ def verify(
     With --rerun, entries are also trained again: to the bit on the platform that they were made
     on, within a tolerance elsewhere.
     """
-    from cl_bench.leaderboard import board as boards
+    from cl_bench.leaderboard.folder import read_entries
     from cl_bench.leaderboard.streams import STREAMS
+    from cl_bench.leaderboard.verification import verify as verified
 
     if seeds is not None and rerun is None:
         raise UserError(f"--seeds {seeds} is of --rerun; give both, such as --rerun 1")
-    checks = boards.verify(board, data_dir)
+    checks = verified(board, data_dir)
     sound = not any(check.problem for check in checks)
     if rerun is not None and sound:
         for check in checks:
@@ -140,7 +148,7 @@ def verify(
                 raise UserError(f"--rerun {rerun}: {check.subject} {check.note}")
         from cl_bench.leaderboard.rerun import choose
 
-        chosen = choose(boards.read_entries(board), rerun)
+        chosen = choose(read_entries(board), rerun)
         checks += _train_again(chosen, seeds, out, device, workers, data_dir)
     rows = [_check_row(check) for check in checks]
     emit(rows, format, f"leaderboard {board.resolve().name}")
@@ -165,7 +173,8 @@ def _show(built: Built, format: Format) -> None:
     for name in built.removed:
         remark(f"removed entry {name}: it has no records here")
     people = format is Format.TABLE
-    rows = pages.people_rows(built.rows) if people else [pages.rounded(r) for r in built.rows]
+    found = built.standings.rows
+    rows = pages.people_rows(found) if people else [pages.rounded(r.row()) for r in found]
     emit(rows, format, f"leaderboard {built.folder.name}")
     remark(f"written: {built.folder} ({counted(len(rows), 'configuration')})")
 

@@ -17,7 +17,7 @@ from cl_bench.leaderboard import pages
 from cl_bench.leaderboard.budget import read_searches, with_budgets
 from cl_bench.leaderboard.entries import Entry, checksum, entry_bytes, problem_together
 from cl_bench.leaderboard.records import make_entries, read_board
-from cl_bench.leaderboard.standings import Rows, standings
+from cl_bench.leaderboard.standings import Standings, standings
 
 SEARCHES = "tuning"
 """Beside the boards: the searches that chose the settings, a folder a board."""
@@ -28,8 +28,7 @@ class Built:
     """What `build`, `add` or `rebuild` made."""
 
     folder: Path
-    rows: Rows
-    """A row for each entry, best first."""
+    standings: Standings
     removed: tuple[str, ...]
     """Entries that were there before and are not now."""
     warnings: tuple[str, ...]
@@ -138,7 +137,7 @@ def _make(
         atomic.replace(folder.parent / SEARCHES / folder.name / name, data)
     folders.write(folder, files, removed)
     names = tuple(Path(name).name for name in removed)
-    return Built(folder, found.rows, names, tuple(warnings))
+    return Built(folder, found, names, tuple(warnings))
 
 
 def _path(entry: Entry) -> str:

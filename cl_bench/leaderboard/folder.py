@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cl_bench.atomic import replace, sweep
 from cl_bench.errors import UserError
 from cl_bench.leaderboard.check import Check
 from cl_bench.leaderboard.entries import (
@@ -22,14 +23,12 @@ from cl_bench.leaderboard.entries import (
     problem_together,
 )
 from cl_bench.leaderboard.rendering import refuse_other_peoples
-from cl_bench.results.files import replace
 
 ENTRIES = "entries"
 TABLES = ("README.md", "table.csv", "table.json")
-JOURNAL = ".writing.json"
+JOURNAL = ".pending.json"
 """The files of a writing that was begun, whole, and the names of those that it takes away."""
 _NAME = re.compile(rf"({ENTRIES}/)?[^./\\][^/\\]*")
-_TEMPORARY = re.compile(r"\.(.+)-[0-9a-f]{32}")
 
 
 def write(folder: Path, files: Mapping[str, bytes], removed: Collection[str] = ()) -> None:
@@ -72,7 +71,8 @@ def complete(folder: Path) -> bool:
     try:
         for name in removed:
             (folder / name).unlink(missing_ok=True)
-        _sweep(folder, {JOURNAL, *files})
+        for parent in (folder, folder / ENTRIES):
+            sweep(parent)
         (folder / JOURNAL).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror or error}") from error
@@ -189,7 +189,7 @@ def _begun(folder: Path) -> tuple[dict[str, bytes], Sequence[str]] | None:
         files = {str(name): str(text).encode() for name, text in content["files"].items()}
         removed, before = [str(name) for name in content["removed"]], content["of"]
         after = checksum(files["table.json"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} cannot be read ({error}); remove it") from None
@@ -216,13 +216,3 @@ def _holds(path: Path, data: bytes) -> bool:
         return path.read_bytes() == data
     except FileNotFoundError:
         return False
-
-
-def _sweep(folder: Path, names: Iterable[str]) -> None:
-    """Remove what killed writings of these files have left."""
-    known = {folder / name for name in names}
-    for parent in {path.parent for path in known}:
-        for path in parent.iterdir():
-            found = _TEMPORARY.fullmatch(path.name)
-            if found and parent / found[1] in known:
-                path.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from typing import Any
 from cl_bench.leaderboard.commands import commands
 from cl_bench.leaderboard.entries import Entry, dump, labels
 from cl_bench.leaderboard.protocol import protocol_in_words
-from cl_bench.leaderboard.rendering import csv_bytes, generated, markdown, origins, page
+from cl_bench.leaderboard.rendering import csv_bytes, document, generated, markdown, origins
 from cl_bench.leaderboard.standings import BASELINE, FIGURES, Rows, Standing, Standings
 from cl_bench.metrics import METRICS, REFERENCE_STRATEGY
 from cl_bench.report.tables import interval_text
@@ -133,7 +133,7 @@ def _readme(entries: Sequence[Entry], found: Standings) -> bytes:
         "## Where the numbers come from",
         markdown(origins((label[entry.group_id], entry) for entry in ordered)),
     ]
-    return page(parts)
+    return document(parts)
 
 
 def _remarks(rows: Sequence[Standing]) -> list[str]:

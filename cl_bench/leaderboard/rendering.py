@@ -20,14 +20,13 @@ from cl_bench.leaderboard.entries import Entry
 
 Row = Mapping[str, Any]
 
-_MARKS = {
-    ".md": re.compile(rb"<!-- Generated [^>]*`cl_bench "),
-    ".csv": re.compile(rb"\A[^\n]*,group_id,"),
-    ".json": re.compile(rb'"protocol_id":'),
-}
-"""What a generated file has near its start, by the end of its name."""
+_MARK = re.compile(
+    rb"<!-- Generated [^>]*`cl_bench |"  # a page's comment
+    rb"\A[^\n]*,group_id,|"  # the columns of a CSV file
+    rb'"protocol_id":'  # table.json
+)
 _START = 2000
-"""Bytes in which it is looked for."""
+"""Bytes of a generated file in which one of these stands."""
 
 
 def generated(note: str) -> str:
@@ -35,7 +34,7 @@ def generated(note: str) -> str:
     return f"<!-- Generated {note}; edits are lost. -->"
 
 
-def page(parts: Iterable[str]) -> bytes:
+def document(parts: Iterable[str]) -> bytes:
     """Return a page of Markdown; empty parts are left out."""
     return ("\n\n".join(part for part in parts if part) + "\n").encode()
 
@@ -113,6 +112,6 @@ def refuse_other_peoples(paths: Iterable[Path]) -> None:
 def _is_generated(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return bool(_MARKS[path.suffix].search(file.read(_START)))
+            return bool(_MARK.search(file.read(_START)))
     except OSError:
         return False

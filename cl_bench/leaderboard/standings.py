@@ -36,7 +36,6 @@ FIGURES = ("average_accuracy", "forgetting", "learning_accuracy")
 """The metrics that a board shows; the first is the one it ranks by."""
 BASELINE = "naive"
 """The strategy whose gradient passes are the unit that others are counted in."""
-_SIDES = ("low", "high", "median")
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,8 @@ class Standing:
         }
         for metric, figure in self.figures.items():
             found[metric] = figure.mean
-            found |= {f"{metric}_{side}": getattr(figure, side) for side in _SIDES}
+            sides = {"low": figure.low, "high": figure.high, "median": figure.median}
+            found |= {f"{metric}_{side}": value for side, value in sides.items()}
         found |= asdict(self.costs)
         budget = self.budget.model_dump() if self.budget else None
         ids = {"group_id": self.group_id, "file": self.file, "sha256": self.sha256}
@@ -145,19 +145,19 @@ def standings(entries: Sequence[Entry]) -> Standings:
     baseline, label = _baseline(entries), labels(entries)
     rows = []
     for entry in entries:
-        group = entry.group_id
-        places = (1 + better[group], len(ranked) - worse[group]) if group in ranked else (None,) * 2
+        group, why_not = entry.group_id, _why_not(entry)
         of_entry = {metric: found[group] for metric, found in summaries.items()}
         rows.append(
             Standing(
-                *places,
-                not_ranked=_why_not(entry),
+                rank=None if why_not else 1 + better[group],
+                rank_last=None if why_not else len(ranked) - worse[group],
+                not_ranked=why_not,
                 label=label[group],
                 strategy=entry.strategy,
                 changed=entry.changed,
                 seeds=len(entry.runs),
                 figures={
-                    metric: Figure(row["mean"], *(row[side] for side in _SIDES))
+                    metric: Figure(row["mean"], row["low"], row["high"], row["median"])
                     for metric, row in of_entry.items()
                 },
                 costs=_costs(entry, baseline),

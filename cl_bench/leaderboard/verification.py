@@ -32,8 +32,8 @@ def verify(folder: Path, data_dir: Path | None = None) -> list[Check]:
         UserError: there is no board in this folder.
     """
     if folders.is_begun(folder):
-        problem = "the board was being written and that was stopped; `leaderboard rebuild` goes on"
-        return [Check(folders.JOURNAL, problem)]
+        stopped = "the board was being written and that was stopped; `leaderboard rebuild` goes on"
+        return [Check(folders.JOURNAL, stopped)]
     entries, checks = folders.check_entries(folder)
     files = sum(check.subject.startswith(f"{folders.ENTRIES}/") for check in checks)
     usable = checks[-1].problem is None and len(entries) == files

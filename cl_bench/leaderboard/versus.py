@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_bench.errors import UserError, unknown
-from cl_bench.leaderboard.rendering import generated, markdown
-from cl_bench.leaderboard.rendering import page as joined
+from cl_bench.leaderboard.rendering import document, generated, markdown
 from cl_bench.leaderboard.standings import FIGURES
 from cl_bench.metrics import METRICS
 from cl_bench.report.tables import interval_text
@@ -100,7 +99,7 @@ def page(rows: Sequence[Against], strategy: str) -> bytes:
         f"```\npython -m cl_bench leaderboard versus {strategy} --others {names} "
         f"--page leaderboards/{strategy}.md\n```",
     ]
-    return joined(parts)
+    return document(parts)
 
 
 def _of_board(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cl_bench import benchmarks
 from cl_bench.config import BenchmarkConfig
-from cl_bench.leaderboard.board import verify
+from cl_bench.leaderboard.verification import verify
 from cl_bench.seeding import numpy_generator
 from tests import support
 
@@ -58,3 +58,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def problems(folder: Path) -> dict[str, str]:
     return {check.subject: check.problem for check in verify(folder) if check.problem}
+
+
+def rows(built):
+    """The rows of a board that was made, as table.json has them but not rounded."""
+    return [standing.row() for standing in built.standings.rows]

@@ -11,10 +11,11 @@ import pytest
 from cl_bench.cli import main
 from cl_bench.config import FIRST_TUNING_SEED
 from cl_bench.errors import UserError
-from cl_bench.leaderboard.board import add, build, rebuild, verify
+from cl_bench.leaderboard.board import add, build, rebuild
 from cl_bench.leaderboard.entries import parse_entry, problem_of
+from cl_bench.leaderboard.verification import verify
 from cl_bench.results.store import RunStore
-from tests.leaderboard.boards import PROTOCOL, files, make_record, matrix, problems, write
+from tests.leaderboard.boards import PROTOCOL, files, make_record, matrix, problems, rows, write
 
 COMMITTED = Path(__file__).resolve().parents[2] / "leaderboards"
 
@@ -22,17 +23,17 @@ COMMITTED = Path(__file__).resolve().parents[2] / "leaderboards"
 def test_a_board_ranks_by_confidence_and_lists_what_has_too_few_seeds(out, config, tmp_path):
     built = build(config, out, tmp_path / "boards", "On validation data.")
     assert built.folder == tmp_path / "boards" / "three"
-    ranks = {row["strategy"]: (row["rank"], row["rank_last"], row["tied"]) for row in built.rows}
+    ranks = {row["strategy"]: (row["rank"], row["rank_last"], row["tied"]) for row in rows(built)}
     assert ranks == {
         "ewc": (1, 2, True),
         "si": (1, 2, True),
         "naive": (3, 3, False),
         "joint": (None, None, False),
     }
-    assert [row["strategy"] for row in built.rows][2:] == ["naive", "joint"]
+    assert [row["strategy"] for row in rows(built)][2:] == ["naive", "joint"]
 
     table = json.loads((built.folder / "table.json").read_text())
-    assert [row["strategy"] for row in table["entries"]] == [r["strategy"] for r in built.rows]
+    assert [row["strategy"] for row in table["entries"]] == [r["strategy"] for r in rows(built)]
     assert len(table["pairs"]) == 3  # joint takes no part
     by_name = {row["strategy"]: row for row in table["entries"]}
     assert by_name["naive"]["average_accuracy"] == pytest.approx(0.7, abs=0.002)
@@ -40,8 +41,8 @@ def test_a_board_ranks_by_confidence_and_lists_what_has_too_few_seeds(out, confi
     # best of .95 and .92 less .7, best of .1 and .94 less .7, over two tasks
     assert by_name["naive"]["forgetting"] == pytest.approx((0.25 + 0.24) / 2, abs=0.002)
     assert by_name["ewc"]["gradient_passes_of_naive"] == 1
-    rows = list(csv.DictReader((built.folder / "table.csv").read_text().splitlines()))
-    assert [row["rank"] for row in rows] == ["1", "1", "3", ""]
+    table = list(csv.DictReader((built.folder / "table.csv").read_text().splitlines()))
+    assert [row["rank"] for row in table] == ["1", "1", "3", ""]
 
     page = (built.folder / "README.md").read_text()
     assert re.search(r"\| 1–2 \| ewc \(strength=123\) \| 5 \| 0\.90\d\d \[0\.\d{4}, ", page)
@@ -106,8 +107,10 @@ def test_a_grid_is_an_entry_a_point_and_entries_without_records_go(out, config, 
     for strength in (10.0, 1e-5):
         write(store, "ewc", 0.9, settings={"strength": strength})
     build(config, out, tmp_path / "boards")
-    built = build(config, store.root, tmp_path / "boards")
-    assert sorted(row["label"] for row in built.rows) == [
+    with pytest.raises(UserError, match=r"4 entries without records in .*give --replace"):
+        build(config, store.root, tmp_path / "boards")
+    built = build(config, store.root, tmp_path / "boards", replace=True)
+    assert sorted(row["label"] for row in rows(built)) == [
         "ewc (strength=10)",
         "ewc (strength=1e-05)",
     ]
@@ -128,7 +131,7 @@ def test_a_damaged_record_is_left_out_with_a_warning(out, config, tmp_path):
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
     built = build(config, out, tmp_path / "boards")
     assert "weights.safetensors is damaged" in built.warnings[0]
-    assert {row["strategy"]: row["seeds"] for row in built.rows}["naive"] == 4
+    assert {row["strategy"]: row["seeds"] for row in rows(built)}["naive"] == 4
 
 
 def test_committed_entries_have_the_ids_of_their_configurations():
@@ -244,9 +247,9 @@ def test_places_are_all_that_the_shown_differences_leave(config, tmp_path):
     for seed in range(5):
         store.write(make_record("si", seed, matrix(0.9015 + (-1) ** seed * 0.01, seed)))
     built = build(config, store.root, tmp_path)
-    places = {row["strategy"]: (row["rank"], row["rank_last"]) for row in built.rows}
+    places = {row["strategy"]: (row["rank"], row["rank_last"]) for row in rows(built)}
     assert places == {"mas": (1, 2), "si": (1, 3), "naive": (2, 3)}
-    assert [row["strategy"] for row in built.rows] == ["mas", "si", "naive"]
+    assert [row["strategy"] for row in rows(built)] == ["mas", "si", "naive"]
     page = (built.folder / "README.md").read_text()
     assert re.findall(r"^\| (\d\S*) \| (\w+) ", page, re.M) == [
         ("1–2", "mas"),
@@ -279,7 +282,7 @@ def test_add_replaces_the_entries_of_its_strategies_and_leaves_the_others(
         name for name in before if name.startswith("entries/") and "ewc" not in name
     }
     assert problems(folder) == {}
-    labels = [row["label"] for row in built.rows]
+    labels = [row["label"] for row in rows(built)]
     assert labels == ["ewc (strength=7)", "si", "naive", "joint"]
     page = after["README.md"].decode()
     assert "ewc (strength=7): Guessed." in page
@@ -296,7 +299,7 @@ def make_ewc():
 def test_a_board_is_made_by_adding_and_shows_what_tuning_cost(out, config, search, tmp_path):
     add(config, out, tmp_path, ["naive"])
     built = add(config, out, tmp_path, ["ewc", "si"], tuning=search)
-    budgets = {row["strategy"]: row["budget"] for row in built.rows}
+    budgets = {row["strategy"]: row["budget"] for row in rows(built)}
     assert budgets["ewc"] == {
         **json.loads(search.read_text())["terms"],
         "sha256": hashlib.sha256(search.read_bytes()).hexdigest(),
@@ -363,7 +366,7 @@ def test_seeds_that_choose_settings_do_not_report(out, config, folder, tmp_path)
     RunStore(out).write(make_record("si", FIRST_TUNING_SEED, matrix(0.99, 0)))
     built = build(config, out, tmp_path / "boards")
     assert "its seed is one for choosing settings" in built.warnings[0]
-    assert {row["strategy"]: row["seeds"] for row in built.rows}["si"] == 5
+    assert {row["strategy"]: row["seeds"] for row in rows(built)}["si"] == 5
     path = next((folder / "entries").glob("joint-*"))
     path.write_text(path.read_text().replace('"seed": 2,', f'"seed": {FIRST_TUNING_SEED},'))
     assert problems(folder)[f"entries/{path.name}"].startswith("seed 1000 is one for choosing")

@@ -9,10 +9,11 @@ import pytest
 from cl_bench.cli import main
 from cl_bench.errors import UserError
 from cl_bench.leaderboard import pages
-from cl_bench.leaderboard.board import read_entries, verify
 from cl_bench.leaderboard.entries import entry_bytes, parse_entry
+from cl_bench.leaderboard.folder import read_entries
 from cl_bench.leaderboard.rerun import choose
 from cl_bench.leaderboard.standings import standings
+from cl_bench.leaderboard.verification import verify
 from cl_bench.seeding import numpy_generator
 from tests.leaderboard.boards import files, problems
 

@@ -13,7 +13,7 @@ from typing import Any
 from cl_bench.leaderboard.entries import checksum, entry_bytes
 from cl_bench.leaderboard.published.results import Outcome
 from cl_bench.leaderboard.published.tables import TOLERANCE, Cell, PublishedTable
-from cl_bench.leaderboard.rendering import csv_bytes, generated, markdown, origins, page
+from cl_bench.leaderboard.rendering import csv_bytes, document, generated, markdown, origins
 
 Rows = list[dict[str, Any]]
 
@@ -45,7 +45,7 @@ def rows(outcomes: Sequence[Outcome]) -> Rows:
             "seeds": len(found.entry.runs),
             "difference": found.difference,
             "allowed": found.cell.allowed,
-            "verdict": "inside" if found.inside else "outside",
+            "verdict": found.verdict,
             "group_id": found.entry.group_id,
             "sha256": checksum(entry_bytes(found.entry)),
         }
@@ -62,8 +62,8 @@ def people_rows(outcomes: Sequence[Outcome]) -> Rows:
             "published": _published(found.cell),
             "ours": _ours(found),
             "seeds": len(found.entry.runs),
-            "difference": f"{found.difference:+.2f}",
-            "verdict": "inside" if found.inside else "**outside**",
+            "difference": _signed(found.difference),
+            "verdict": "inside" if found.inside else f"**{found.verdict}**",
         }
         for found in outcomes
     ]
@@ -112,7 +112,7 @@ def _readme(
     if outcomes:
         named = ((f"{o.cell.table} {o.cell.name}", o.entry) for o in outcomes)
         parts += ["## Where the numbers come from", markdown(origins(named))]
-    return page(parts)
+    return document(parts)
 
 
 def _overview(
@@ -141,7 +141,7 @@ def _section(
     spread = f" Published spread: {table.spread}." if table.spread else ""
     departs = [f"- {method}: {how.departs}" for method, how in table.methods.items() if how.departs]
     whys = [
-        f"- {found.cell.row}, {found.cell.method} ({found.difference:+.2f}): "
+        f"- {found.cell.row}, {found.cell.method} ({_signed(found.difference)}): "
         f"{found.cell.published.why or 'not explained yet.'}"
         for found in outcomes
         if not found.inside
@@ -164,9 +164,13 @@ def _published(cell: Cell) -> str:
     return f"{cell.published.published:.2f}" + ("" if spread is None else f" ± {spread:.2f}")
 
 
+def _signed(difference: float) -> str:
+    return "diverged" if math.isnan(difference) else f"{difference:+.2f}"
+
+
 def _ours(found: Outcome) -> str:
     if math.isnan(found.low):
-        return f"{found.mean:.2f}"
+        return "" if math.isnan(found.mean) else f"{found.mean:.2f}"
     return f"{found.mean:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 

@@ -7,18 +7,18 @@ to make them again. It lies at `<folder>/<table>/<strategy>-<group_id>.json`.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from cl_bench import benchmarks
-from cl_bench.atomic import replace
 from cl_bench.config import RunConfig, StrategyConfig
 from cl_bench.errors import UserError
-from cl_bench.leaderboard.entries import Board, Entry, entry_bytes, parse_entry, problem_of
+from cl_bench.leaderboard.entries import Board, Entry, parse_entry, problem_of
 from cl_bench.leaderboard.published.tables import Cell, PublishedTable
 from cl_bench.leaderboard.records import entry_of
 from cl_bench.leaderboard.standings import figures
@@ -27,7 +27,9 @@ from cl_bench.planning import finding
 from cl_bench.planning.resolving import settings_grid
 from cl_bench.results.store import RunStore
 
+NO_CELL = "no cell has this configuration"
 METRIC = "average_accuracy"
+_ENTRY_NAME = re.compile(r"-[0-9a-f]{16}\.json\Z")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,13 @@ class Outcome:
         Both are compared as they are printed, to two decimals.
         """
         return abs(round(self.difference, 2)) <= self.cell.allowed
+
+    @property
+    def verdict(self) -> str:
+        """Return "inside", "outside", or "diverged" where a run did and so there is no mean."""
+        if any(run.diverged for run in self.entry.runs):
+            return "diverged"
+        return "inside" if self.inside else "outside"
 
 
 def run_config(cell: Cell, seed: int) -> RunConfig:
@@ -115,30 +124,13 @@ def together(old: Entry | None, new: Entry) -> Entry:
     return new.model_copy(update={"runs": tuple(runs[seed] for seed in sorted(runs))})
 
 
-def write_entry(entry: Entry, path: Path) -> None:
-    """Write an entry in one move.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    write({path.name: entry_bytes(entry)}, path.parent)
-
-
-def write(files: Mapping[str, bytes], folder: Path) -> None:
-    """Write files, each in one move.
-
-    Raises:
-        UserError: one cannot be written.
-    """
-    for name, data in files.items():
-        replace(folder / name, data)
-
-
 def outcome(cell: Cell, entry: Entry) -> Outcome:
     """Return a cell's figures, computed from the entry's matrices."""
     from cl_bench.metrics.statistics import mean_interval
 
     values = 100 * np.array([figures(run)[METRIC] for run in entry.runs])
+    if np.isnan(values).any():
+        return Outcome(cell, entry, *(4 * [float("nan")]))
     found = mean_interval(values)
     deviation = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
     return Outcome(cell, entry, found.mean, found.low, found.high, deviation)
@@ -151,11 +143,20 @@ def outcomes(cells: Iterable[Cell], folder: Path) -> list[Outcome]:
 
 
 def strays(cells: Sequence[Cell], folder: Path) -> list[Path]:
-    """Return the entries in the folders of these cells' tables that are of none of them."""
+    """Return the files of these cells' tables that are named as entries are, but are of no cell."""
     known = {path_of(cell, folder) for cell in cells}
     tables = sorted({cell.table for cell in cells})
     files = [path for table in tables for path in sorted((folder / table).glob("*.json"))]
-    return [path for path in files if path not in known]
+    return [path for path in files if _ENTRY_NAME.search(path.name) and path not in known]
+
+
+def is_entry_of(table: str, path: Path) -> bool:
+    """Return whether a file is an entry of this table, under the name that its content gives."""
+    try:
+        entry = parse_entry(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return entry.board.name == table and entry.file_name == path.name
 
 
 def verify(
@@ -175,7 +176,7 @@ def verify(
         render: makes the page's files from the outcomes.
         data_dir: where to look for data first.
     """
-    found = [f"{path}: no cell has this configuration" for path in strays(cells, folder)]
+    found = [f"{path}: {NO_CELL}" for path in strays(cells, folder)]
     came: list[Outcome] = []
     for cell in cells:
         try:

@@ -29,3 +29,27 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     else:
         hint = f"known: {', '.join(names)}" if names else "none is known"
     return UserError(f"unknown {kind} '{name}'; {hint}")
+
+
+def pick(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the one of some names that a name is, or is the start of.
+
+    Args:
+        kind: what the names stand for, in the singular ("published table").
+        name: what was given.
+        known: the names.
+
+    Raises:
+        UserError: it is none of them, or the start of several.
+    """
+    names = set(known)
+    found = sorted(each for each in names if each.startswith(name))
+    if name in names:
+        return name
+    if len(found) > 1:
+        raise UserError(
+            f"{kind} '{name}' is the start of several: {', '.join(found[:5])}; give more of one"
+        )
+    if not found:
+        raise unknown(kind, name, names)
+    return found[0]

@@ -21,7 +21,7 @@ from cl_bench.cli.training import (
     prepare,
     train,
 )
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, pick
 from cl_bench.planning.parsing import split_names
 
 if TYPE_CHECKING:
@@ -118,10 +118,15 @@ def _asked(
     """Return what the options stand for."""
     from cl_bench.leaderboard.published import tables
 
-    every = _tables(table or [], own_folder=to is not None)
+    given = table or []
+    files = [name for name in given if tables.is_path(name)]
+    if files and to is None:
+        raise UserError(f"{files[0]}: a table of your own needs a folder of its own; give --to")
+    read = dict(map(tables.read, given))
+    # The page is of all of the suite's tables, or of those given where one is a file.
+    every = read if files else dict(map(tables.read, tables.names()))
     known = {name: tables.cells_of(name, content) for name, content in every.items()}
-    wanted = [Path(given).stem if tables.is_path(given) else given for given in table or every]
-    chosen = [cell for name in wanted for cell in known[name]]
+    chosen = [cell for name in read or every for cell in known[name]]
     chosen = _of_names(chosen, split_names(cells, "--cells"))
     if seeds:
         chosen = [_with_seeds(cell, seeds) for cell in chosen]
@@ -152,8 +157,8 @@ def _check_target(asked: Asked) -> None:
 
 def _make_page(asked: Asked, prune: bool, format: Format) -> None:
     """Write the page of all entries, and show the cells that were chosen."""
-    from cl_bench.leaderboard.published import page, results
     from cl_bench.atomic import replace
+    from cl_bench.leaderboard.published import page, results
 
     found = results.outcomes(asked.all_cells, asked.to)
     for path in results.strays(asked.all_cells, asked.to):
@@ -173,20 +178,6 @@ def _make_page(asked: Asked, prune: bool, format: Format) -> None:
     remark(f"{page.summary(shown)}; written: {asked.to}")
 
 
-def _tables(given: Sequence[str], own_folder: bool) -> dict[str, PublishedTable]:
-    """Return the tables of the page: all of the suite, or those given where one is a file."""
-    from cl_bench.leaderboard.published import tables
-
-    files = [name for name in given if tables.is_path(name)]
-    if files and not own_folder:
-        raise UserError(f"{files[0]}: a table of your own needs a folder of its own; give --to")
-    found = dict(map(tables.read, given if files else tables.names()))
-    for name in given:
-        if not files and name not in found:
-            raise unknown("published table", name, found)
-    return found
-
-
 def _train(
     asked: Asked,
     device: Device,
@@ -196,9 +187,9 @@ def _train(
     out: Path,
 ) -> None:
     """Train what has no record and keep the entries, also of what was done when it is stopped."""
+    from cl_bench.atomic import replace
     from cl_bench.leaderboard.entries import entry_bytes
     from cl_bench.leaderboard.published import results
-    from cl_bench.atomic import replace
 
     work, workers = prepare(out, device, data_dir, workers)
     plan = plan_runs([cell.protocol for cell in asked.chosen], work, workers, download)
@@ -224,11 +215,10 @@ def _train(
 
 def _of_names(cells: list[Cell], names: Sequence[str]) -> list[Cell]:
     """Return the cells of some rows, methods or both (`row/method`); all, if none is named."""
-    for name in names:
-        if not any(name in (cell.row, cell.method, cell.name) for cell in cells):
-            known = {part for cell in cells for part in (cell.row, cell.method)}
-            raise unknown("row or method", name, known)
-    return [c for c in cells if not names or {c.row, c.method, c.name} & set(names)]
+    parts = {part for cell in cells for part in (cell.row, cell.method)}
+    whole = {cell.name for cell in cells}
+    wanted = {pick("row or method", name, whole if "/" in name else parts) for name in names}
+    return [c for c in cells if not wanted or {c.row, c.method, c.name} & wanted]
 
 
 def _with_seeds(cell: Cell, seeds: int) -> Cell:

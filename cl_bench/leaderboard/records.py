@@ -146,6 +146,7 @@ def seed_run(run: StoredRun) -> SeedRun:
         accuracy=tuple(tuple(None if np.isnan(v) else float(v) for v in row) for row in rows),
         cost=content["cost"],
         provenance=content["provenance"],
+        diverged=run.diverged,
     )
 
 

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from cl_bench.config import Protocol
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, pick
 from cl_bench.leaderboard.check import Check
 from cl_bench.leaderboard.entries import Entry, SeedRun, checksum, entry_bytes, labels
 from cl_bench.leaderboard.records import seed_run
 from cl_bench.metrics.statistics import MIN_SEEDS
 from cl_bench.planning import finding
+from cl_bench.planning.parsing import split_names
 from cl_bench.planning.reading import SECTIONS
 from cl_bench.planning.resolving import settings_grid
 from cl_bench.results.store import StoredRun
@@ -41,10 +42,10 @@ def choose(entries: Sequence[Entry], text: str) -> list[Entry]:
     Args:
         entries: the board's.
         text: "all", a number of entries (drawn by their SHA-256), a label, or names separated by
-            commas: strategies, files of strategies, starts of a group_id.
+            commas: strategies, files of strategies, group_ids, or unique starts of these.
 
     Raises:
-        UserError: there is no entry of a name, or a number is not above 0.
+        UserError: a name stands for none or is the start of several, or a number is not above 0.
     """
     if text == "all":
         return list(entries)
@@ -55,18 +56,14 @@ def choose(entries: Sequence[Entry], text: str) -> list[Entry]:
         return [entry for entry in entries if entry in drawn]
     found: dict[str, Entry] = {}
     label = labels(entries)
-    parts = [text] if text in label.values() else text.split(",")
-    for part in filter(None, map(str.strip, parts)):
+    parts = [text] if text in label.values() else split_names([text], "--rerun")
+    for part in parts:
         name = finding.resolve(part) if part.endswith(".py") else part
-        named = [
-            entry
-            for entry in entries
-            if name in (entry.strategy, label[entry.group_id])
-            or (len(name) >= 4 and entry.group_id.startswith(name))
-        ]
-        if not named:
-            raise unknown("entry", name, {entry.strategy for entry in entries})
-        found |= {entry.group_id: entry for entry in named}
+        if name not in label.values():
+            name = pick("entry", name, {e.strategy for e in entries} | label.keys())
+        for entry in entries:
+            if name in (entry.strategy, label[entry.group_id], entry.group_id):
+                found[entry.group_id] = entry
     return list(found.values())
 
 
@@ -157,6 +154,7 @@ def _problem_of_terms(run: SeedRun, made: SeedRun) -> str | None:
     pairs: list[tuple[str, Any, Any]] = [
         ("data", run.data, made.data),
         ("task stream", run.stream_id, made.stream_id),
+        ("diverged", run.diverged, made.diverged),
     ]
     pairs += [(name, run.cost.get(name), made.cost.get(name)) for name in EXACT_COSTS]
     for name, written, found in pairs:

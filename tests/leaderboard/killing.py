@@ -2,7 +2,7 @@
 
 `python -m tests.leaderboard.killing FOLDER COPIES WORD...`, where `{}` in a word is the copy: the
 copy `COPIES/n` is left as a command that is killed before its n-th renaming or removal leaves it,
-what was to be renamed cut in half; the last copy is that of a command that was not killed.
+what was to be renamed cut in half; `COPIES/0` is that of a command that was not killed.
 """
 
 import os
@@ -19,7 +19,13 @@ KILLED = 9
 def killed_copies(folder: Path, copies: Path, words: list[str]) -> list[Path]:
     """Return the copies, in order; the command runs in a process of its own."""
     command = [sys.executable, "-m", "tests.leaderboard.killing", str(folder), str(copies), *words]
-    subprocess.run(command, check=True, cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL)
+    subprocess.run(
+        command,
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+    )
     return sorted(copies.iterdir(), key=lambda path: int(path.name))
 
 
@@ -41,15 +47,19 @@ def _kill_before(number: int, folder: Path) -> None:
 def _main(folder: Path, copies: Path, words: list[str]) -> None:
     from cl_bench.cli import main
 
-    main([word.format(folder) for word in ["leaderboard", "verify", "{}/three"]])  # imports all
-    for number in count(1):
+    for number in count():
         copy = Path(shutil.copytree(folder, copies / str(number)))
+        typed = [word.format(copy) for word in words]
+        if not number:  # and all is imported once
+            assert main(typed) == 0
+            continue
         child = os.fork()
         if not child:
             _kill_before(number, copy)
-            os._exit(main([word.format(copy) for word in words]))
+            os._exit(main(typed))
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if code != KILLED:
+            shutil.rmtree(copy)
             sys.exit(code)
 
 

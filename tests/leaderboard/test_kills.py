@@ -37,7 +37,7 @@ def words_of(scene, command, to):
 )
 def test_a_board_whose_writing_was_killed_is_gone_on_with(scene, command, before, tmp_path):
     """As it was or as it was to be, whole; and the same command ends as if it was never killed."""
-    *killed, whole = killed_copies(
+    whole, *killed = killed_copies(
         scene / before, tmp_path / "copies", words_of(scene, command, "{}")
     )
     assert len(killed) >= 7
@@ -56,7 +56,7 @@ def test_a_board_whose_writing_was_killed_is_gone_on_with(scene, command, before
 
 def test_a_stopped_writing_is_said_and_is_not_taken_for_another_boards(scene, tmp_path, capsys):
     copies = killed_copies(scene / "boards", tmp_path / "copies", words_of(scene, "add", "{}"))
-    board = copies[2] / "three"
+    board = copies[3] / "three"
     before = files(board)
     assert list(problems(board)) == [".pending.json"]
     assert files(board) == before  # verifying writes nothing

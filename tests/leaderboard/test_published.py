@@ -105,7 +105,7 @@ def test_seeds_are_added_and_those_there_stay(made):
     assert entries(made) == after
 
 
-@pytest.mark.parametrize("digit", ["accuracy", "page", "stray"])
+@pytest.mark.parametrize("digit", ["accuracy", "page"])
 def test_what_was_changed_by_hand_is_found(made, tmp_path, digit, capsys):
     folder = Path(shutil.copytree(made, tmp_path / "copy"))
     assert run(folder, "--verify") == 0
@@ -114,16 +114,65 @@ def test_what_was_changed_by_hand_is_found(made, tmp_path, digit, capsys):
         content = json.loads(path.read_text())
         content["runs"][0]["accuracy"][0][0] = 0.5  # of the untrained network
         path.write_text(json.dumps(content))
-    elif digit == "page":
+    else:
         page = folder / "page" / "README.md"
         page.write_text(page.read_text().replace("55.50", "55.51"))
-    else:
-        path.with_name("ewc-0123456789abcdef.json").write_bytes(path.read_bytes())
     capsys.readouterr()
     assert run(folder, "--verify") == 1
     assert capsys.readouterr().err
     assert run(folder, "--rebuild") == 0
     assert run(folder, "--verify") == 0
+
+
+def test_entries_of_an_edited_cell_stay_until_they_are_asked_away(made, tmp_path, capsys):
+    folder = Path(shutil.copytree(made, tmp_path / "copy"))
+    before = entries(folder)
+    table = folder / "small.yaml"
+    table.write_text(table.read_text().replace("{ewc.strength: 5}", "{ewc.strength: 6}"))
+    others = [
+        folder / "page" / "small" / name
+        for name in ("package.json", "data-0123456789abcdef.json", "notes.md")
+    ]
+    for path in others:
+        path.write_text('{"another": "program\'s"}')
+    copied = next(iter(before)).with_name("copy-0123456789abcdef.json")
+    copied.write_bytes(next(iter(before)).read_bytes())
+    capsys.readouterr()
+    assert run(folder, "--rebuild") == 0
+    told = capsys.readouterr().err
+    (old,) = [path for path, entry in before.items() if entry.strategy == "ewc"]
+    assert f"left as it is: {old}: no cell has this configuration; --prune removes it" in told
+    assert run(folder, "--verify") == 1
+    assert str(old) in capsys.readouterr().err
+    assert all(path.exists() for path in [*before, *others, copied])
+
+    assert run(folder, "--rebuild", "--prune") == 0
+    assert f"removed entry {old}" in capsys.readouterr().err
+    assert {path for path in before if not path.exists()} == {old}
+    assert all(path.exists() for path in [*others, copied])
+    for path in (*others, copied):
+        path.unlink()
+    assert run(folder, "--verify") == 0
+
+
+def test_a_folder_with_other_peoples_page_is_refused_before_any_work(tmp_path, monkeypatch, capsys):
+    (tmp_path / "docs.yaml").write_text(TABLE)
+    (tmp_path / "docs").mkdir()
+    files = {"README.md": "# Mine", "table.csv": "a,b\n1,2\n", "docs/openapi.json": "{}"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    words = ["reproduce", "./docs.yaml", "--to", ".", "--workers=1"]
+    assert main(words) == 2
+    printed = capsys.readouterr().err
+    assert "README.md was not made by this command and would be overwritten" in printed
+    assert printed.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "README.md").unlink()
+    (tmp_path / "table.csv").unlink()
+    assert main([*words, "--rebuild", "--prune"]) == 0
+    assert (tmp_path / "docs" / "openapi.json").read_text() == "{}"
+    assert main([*words, "--verify"]) == 0
 
 
 def test_task_streams_are_made_again_from_their_seeds(made, tmp_path, capsys):
@@ -138,7 +187,7 @@ def test_task_streams_are_made_again_from_their_seeds(made, tmp_path, capsys):
 
 def test_listing_trains_nothing(tmp_path, capsys):
     (tmp_path / "small.yaml").write_text(TABLE)
-    assert run(tmp_path, "--list", "--cells=task-IL/EWC", "--format=json") == 0
+    assert run(tmp_path, "--list", "--cells=task-IL/E", "--format=json") == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["settings"] == "exploration_steps=0, strength=5"
     assert not (tmp_path / "runs").exists()
@@ -152,18 +201,27 @@ def test_listing_trains_nothing(tmp_path, capsys):
         (("  domain-IL:\n    SGD", "  class-IL:\n    SGD"), [], "unknown row 'class-IL'"),
         (("strength: 5", "strength: [5, 6]"), [], "it is a grid"),
         (("", ""), ["--cells=SI"], "unknown row or method 'SI'"),
+        (("", ""), ["--cells=task-IL,"], "a name is empty"),
+        (("", ""), ["--cells="], "--cells is empty"),
+        (("", ""), ["--cells=task-IL/X"], "unknown row or method 'task-IL/X'"),
+        (("EWC:", "SGD2:"), ["--cells=SG"], "'SG' is the start of several: SGD, SGD2"),
         (("", ""), ["--list", "--verify"], "give one of them"),
+        (("", ""), ["--list", "--prune"], "give one"),
     ],
 )
 def test_mistakes_are_told_before_any_work(tmp_path, capsys, change, words, message):
     (tmp_path / "small.yaml").write_text(TABLE.replace(*change))
     assert run(tmp_path, *words) == 2
-    assert message in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
     assert not (tmp_path / "runs").exists()
 
 
 def test_tables_that_are_not_the_suites_need_a_folder_of_their_own(tmp_path, capsys):
     assert main(["reproduce", "no-such-table"]) == 2
     assert "unknown published table 'no-such-table'" in capsys.readouterr().err
+    assert main(["reproduce", "van-de"]) == 2
+    assert "'van-de' is the start of several: van-de-ven-" in capsys.readouterr().err
     assert main(["reproduce", "./mine.yaml"]) == 2
     assert "give --to" in capsys.readouterr().err

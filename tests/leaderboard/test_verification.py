@@ -187,6 +187,12 @@ def test_what_to_run_again_is_a_number_or_names(built_folder):
     assert [e.strategy for e in choose(entries, "si,ewc")] == ["si", "ewc"]
     assert [e.strategy for e in choose(entries, "ewc (strength=123)")] == ["ewc"]
     assert choose(entries, entries[1].group_id[:6]) == [entries[1]]
-    for wrong, message in [("0", "above 0"), ("-1", "above 0"), ("sj", "did you mean si")]:
+    assert [e.strategy for e in choose(entries, "nai")] == ["naive"]
+    for wrong, message in [
+        ("0", "above 0"),
+        ("-1", "above 0"),
+        ("sj", "did you mean si"),
+        ("si,", "empty"),
+    ]:
         with pytest.raises(UserError, match=message):
             choose(entries, wrong)

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from cl_bench.config import Protocol, Section
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, pick, unknown
 from cl_bench.planning import finding, reading, resolving, validation
 
 TOLERANCE = 1.0
@@ -102,18 +102,16 @@ def names() -> list[str]:
 
 
 def read(name_or_path: str) -> tuple[str, PublishedTable]:
-    """Return a table and its name, by its name in `configs/published/` or a YAML file's path.
+    """Return a table and its name, by a name in `configs/published/`, its unique start, or a file.
 
     Raises:
-        UserError: there is none, or its file is wrong.
+        UserError: there is none or are several, or its file is wrong.
     """
-    name, path = name_or_path, name_or_path
     if is_path(name_or_path):
-        name = Path(name_or_path).stem
-    elif name in names():
-        path = str(finding.folder("configs") / "published" / f"{name}.yaml")
+        name, path = Path(name_or_path).stem, name_or_path
     else:
-        raise unknown("published table", name, names())
+        name = pick("published table", name_or_path, names())
+        path = str(finding.folder("configs") / "published" / f"{name}.yaml")
     content = reading.load_config(path)
     return name, validation.validated(PublishedTable, content, f"published table {name}: ")
 

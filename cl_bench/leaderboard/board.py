@@ -102,7 +102,7 @@ def add(
     kept: dict[str, bytes] = {}
     if tuning is not None:
         searches = read_searches(tuning)
-        chosen = with_budgets(chosen, searches)
+        chosen = with_budgets(chosen, tuning, searches)
         named = {entry.budget.sha256 for entry in chosen if entry.budget}
         kept = {p.name: data for p, data in searches.items() if checksum(data) in named}
     stay = [entry for entry in before if entry.strategy not in strategies]

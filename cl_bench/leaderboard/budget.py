@@ -28,14 +28,17 @@ def read_searches(given: Path) -> dict[Path, bytes]:
     return found
 
 
-def with_budgets(entries: Sequence[Entry], searches: Mapping[Path, bytes]) -> list[Entry]:
+def with_budgets(
+    entries: Sequence[Entry], given: Path, searches: Mapping[Path, bytes]
+) -> list[Entry]:
     """Return entries of which those that a search chose have its budget.
 
     Of a single search that names no configuration, all entries have it.
 
     Args:
         entries: of one board.
-        searches: contents by path.
+        given: what `--tuning` gives.
+        searches: contents of its files by path.
 
     Raises:
         UserError: one is not a search, or none of them chose one of these entries.
@@ -45,10 +48,11 @@ def with_budgets(entries: Sequence[Entry], searches: Mapping[Path, bytes]) -> li
         return [entry.model_copy(update={"budget": budgets[None]}) for entry in entries]
     ids = sorted(entry.group_id for entry in entries)
     if not any(group_id in budgets for group_id in ids):
-        chosen = ", ".join(sorted(filter(None, budgets))) or "none"
+        chosen = ", ".join(sorted(filter(None, budgets)))
+        which = f"it chose configuration {chosen}" if chosen else "it chose none"
         raise UserError(
-            f"--tuning: the chosen configuration is {chosen}, of which there are no records; the "
-            f"records are of {', '.join(ids)}"
+            f"--tuning {given}: {which}, of which there are no records; the records are of "
+            f"{', '.join(ids)}"
         )
     return [e.model_copy(update={"budget": budgets.get(e.group_id)}) for e in entries]
 

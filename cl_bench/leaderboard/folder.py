@@ -43,16 +43,17 @@ def write(folder: Path, files: Mapping[str, bytes], removed: Collection[str] = (
         UserError: the folder cannot be written, or holds files that no board has written.
     """
     refuse_other_peoples(folder / name for name in TABLES)
-    content = {
-        "of": _checksum(folder / "table.json"),
-        "files": {name: data.decode() for name, data in files.items()},
-        "removed": sorted(removed),
-    }
     try:
+        content = {
+            "of": _checksum(folder / "table.json"),
+            "files": {name: data.decode() for name, data in files.items()},
+            "removed": sorted(removed),
+        }
         replace(folder / JOURNAL, json.dumps(content, ensure_ascii=False).encode())
         complete(folder)
-    except UserError as error:
-        raise UserError(f"cannot write the leaderboard to {folder}: {error}") from None
+    except (OSError, UserError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot write the leaderboard to {folder}: {reason}") from None
 
 
 def complete(folder: Path) -> bool:
@@ -207,7 +208,7 @@ def _begun(folder: Path) -> tuple[dict[str, bytes], Sequence[str]] | None:
 def _checksum(path: Path) -> str | None:
     try:
         return checksum(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -92,8 +92,6 @@ def make_entries(
             continue
         try:
             run.verify()
-            if run.diverged:
-                raise UserError(f"{run.path} diverged: its losses or weights are not finite")
         except UserError as error:
             warnings.append(f"skipped: {error}")
             continue

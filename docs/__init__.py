@@ -1,0 +1,1 @@
+"""The documentation: pages, and `python -m docs.build`, which makes a site of them."""

@@ -16,7 +16,7 @@ from cl_bench.errors import UserError
 from cl_bench.execution.pool import Watcher
 
 if TYPE_CHECKING:
-    from cl_bench.landscape.record import LandscapeRecord
+    from cl_bench.landscape.findings import Findings
     from cl_bench.landscape.setting import Setting
     from cl_bench.landscape.study import Part
 
@@ -48,6 +48,9 @@ def landscape(
         Path | None,
         typer.Option(help="Folder for figures, as a page and as PNG (default: OUT/landscape)."),
     ] = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="Print all tables that the verdicts follow from.")
+    ] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Measure variance and flatness along the directions of training, with null controls.
@@ -55,7 +58,7 @@ def landscape(
     A setting that has a record is not measured again; one that was stopped goes on.
     """
     from cl_bench.execution.pool import cores
-    from cl_bench.landscape import record, study
+    from cl_bench.landscape import findings, study
     from cl_bench.results.store import RunStore
 
     if setting == "list":
@@ -63,19 +66,19 @@ def landscape(
     given = {"seeds": seeds, "first_seed": first_seed}
     wanted = _settings(setting.split(","), set_ or [], given)
     RunStore(out).check_writable()
-    found: list[tuple[str, LandscapeRecord]] = []
+    found: list[tuple[str, Findings]] = []
     for name, each in wanted.items():
         chosen, notice = study.resolved(each, data_dir, download)
         if notice:
             remark(notice)
-        if record.exists(out, chosen):
+        if findings.exists(out, chosen):
             remark(f"{name}: nothing to measure, its record is in {out} already")
         else:
             _measure(name, chosen, out, data_dir, workers or cores())
-        found.append((name, record.read(record.directory(out, chosen))))
-    _show(dict(found), format)
+        found.append((name, findings.read(findings.directory(out, chosen))))
+    _show(dict(found), format, details)
     for name, done in found:
-        remark(f"{name}: {record.directory(out, done.setting)}")
+        remark(f"{name}: {findings.directory(out, done.setting)}")
     _draw(dict(found), figures or out / "landscape")
     return None
 
@@ -116,7 +119,7 @@ def _settings(
 
 
 def _measure(name: str, setting: Setting, out: Path, data_dir: Path | None, workers: int) -> None:
-    """Measure a setting and write its record."""
+    """Measure a setting and write its findings."""
     from datetime import UTC, datetime
 
     from cl_bench.execution.pool import carry_out
@@ -144,28 +147,27 @@ def _measure(name: str, setting: Setting, out: Path, data_dir: Path | None, work
     study.store(out, study.finish(setting, folder, started), folder)
 
 
-def _show(found: Mapping[str, LandscapeRecord], format: Format) -> None:
-    """Print every table that follows from the measurements; for people, what is short enough."""
-    from cl_bench.landscape import summary
+def _show(found: Mapping[str, Findings], format: Format, details: bool) -> None:
+    """Print the verdicts and what they follow from: for programs all of it."""
     from cl_bench.report import landscape as report
 
     if format is Format.TABLE:
-        tables = report.tables(found)
-    else:
-        tables = {}
-        for name, each in found.items():
-            for title in report.DERIVED:
-                if title in each.tables:
-                    rows = each.tables[title].to_dict("records")
-                    tables[f"{title.replace('_', ' ')}: {name}"] = [
-                        {str(key): value for key, value in row.items()} for row in rows
-                    ]
-        tables["settings"] = summary.settings(found)
-    verdicts = [{"setting": name, **v} for name, each in found.items() for v in each.verdicts]
-    emit_many({**tables, "verdicts": verdicts}, format)
+        emit_many(report.tables(found) if details else report.brief(found), format)
+        if not details:
+            remark("--details prints all tables that the verdicts follow from")
+        return
+    tables: dict[str, list[dict[str, Any]]] = {"verdicts": report.verdicts(found)}
+    for name, each in found.items():
+        for title in report.DERIVED:
+            if title in each.tables:
+                rows = each.tables[title].to_dict("records")
+                tables[f"{title.replace('_', ' ')}: {name}"] = [
+                    {str(key): value for key, value in row.items()} for row in rows
+                ]
+    emit_many({**tables, "settings": report.settings(found)}, format)
 
 
-def _draw(found: Mapping[str, LandscapeRecord], folder: Path) -> None:
+def _draw(found: Mapping[str, Findings], folder: Path) -> None:
     from cl_bench.report.landscape import draw
 
     page, pictures, problem = draw(found, folder)

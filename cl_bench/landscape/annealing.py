@@ -7,6 +7,7 @@ minima are found. Looked at are the weights that training kept at log-spaced ste
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -66,18 +67,41 @@ def _looks(scene: Scene, source: str, steps: Sequence[int], theta: Tensor) -> Ro
     some = list(dynamics.task.sample(SAMPLES, "annealing"))
     for number, step in enumerate(steps):
         scene.report(f"annealing: {source}", number / len(steps))
-        found = look(
-            scene.studied,
-            theta[:, number].contiguous(),
-            some,
-            dynamics.minibatches(0, MINIBATCHES, "annealing"),
-            dynamics.learner.effective_rate,
-            dynamics.seeds,
-        )
+        minibatches = dynamics.minibatches(0, MINIBATCHES, "annealing")
+        at, rate = theta[:, number].contiguous(), dynamics.learner.effective_rate
+        found = vars(look(scene.studied, at, some, minibatches, rate, dynamics.seeds))
         for run, seed in enumerate(dynamics.seeds):
             values = {name: float(value[run]) for name, value in found.items()}
             rows.append({"seed": seed, "source": source, "step": step, **values})
     return rows
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the landscape and SGD's noise are like at some weights, each [R].
+
+    Two directions are followed: the sharpest (the Hessian's first eigenvector) and the noisiest
+    (the first principal component of minibatch gradients).
+    """
+
+    loss: Tensor
+    error: Tensor
+    temperature: Tensor
+    """alpha / 2 times the trace of the gradients' covariance."""
+    temperature_sharpest: Tensor
+    """The noise part along the direction, as for the noisiest."""
+    temperature_noisiest: Tensor
+    flatness_sharpest: Tensor
+    """F along the direction, as for the noisiest."""
+    flatness_noisiest: Tensor
+    sharpness: Tensor
+    """The Hessian's largest eigenvalue."""
+    sharpness_error: Tensor
+    """Its residual."""
+    curvature_noisiest: Tensor
+    trace: Tensor
+    """Of the Hessian."""
+    trace_error: Tensor
 
 
 def look(
@@ -90,11 +114,8 @@ def look(
     *,
     eigen_steps: int = 15,
     signs: int = 8,
-) -> dict[str, Tensor]:
+) -> Look:
     """Return what the landscape and SGD's noise are like at some weights.
-
-    Two directions are followed: the sharpest (the Hessian's first eigenvector) and the noisiest
-    (the first principal component of minibatch gradients).
 
     Args:
         studied: the weights that everything but loss and error is about.
@@ -105,13 +126,6 @@ def look(
         seeds: the runs' seeds: they name the random start of Lanczos's and Hutchinson's methods.
         eigen_steps: of Lanczos's method.
         signs: vectors for Hutchinson's trace.
-
-    Returns:
-        [R] each: `loss`; `error`; `temperature`, alpha / 2 times the trace of the gradients'
-        covariance; `temperature_sharpest` and `temperature_noisiest`, the noise part along the
-        two directions; `flatness_sharpest` and `flatness_noisiest`, F along them; `sharpness`, the
-        largest eigenvalue; `sharpness_error`, its residual; `curvature_noisiest`; `trace` and
-        `trace_error` of the Hessian.
     """
     landscape = Landscape(studied, theta, samples)
     product = landscape.hessian()
@@ -127,17 +141,17 @@ def look(
     warm = noise.temperature(learning_rate)
     width = landscape.sides(directions).flatness
     loss, error = loss_and_error(studied.network, theta, samples)
-    return {
-        "loss": loss,
-        "error": error,
-        "temperature": warm.trace,
-        "temperature_sharpest": warm.noise[:, 0],
-        "temperature_noisiest": warm.noise[:, 1],
-        "flatness_sharpest": width[:, 0],
-        "flatness_noisiest": width[:, 1],
-        "sharpness": sharpest.values[:, 0],
-        "sharpness_error": sharpest.residuals[:, 0],
-        "curvature_noisiest": (noisiest * product(noisiest)).sum((1, 2)),
-        "trace": traced.value,
-        "trace_error": traced.error,
-    }
+    return Look(
+        loss=loss,
+        error=error,
+        temperature=warm.trace,
+        temperature_sharpest=warm.noise[:, 0],
+        temperature_noisiest=warm.noise[:, 1],
+        flatness_sharpest=width[:, 0],
+        flatness_noisiest=width[:, 1],
+        sharpness=sharpest.values[:, 0],
+        sharpness_error=sharpest.residuals[:, 0],
+        curvature_noisiest=(noisiest * product(noisiest)).sum((1, 2)),
+        trace=traced.value,
+        trace_error=traced.error,
+    )

@@ -208,9 +208,10 @@ def annealing_verdict(figures: Sequence[Row]) -> Verdict:
     relative, after = found["sgd", "rho_flatness"], found["sgd", "rho_flatness_after"]
     by_flatness = relative["high"] <= -MIN_RHO and after["high"] < 0
     if not by_flatness:
+        later = f"{after['mean']:.2f}" if after["seeds"] else "of too few looks"
         reasons.append(
             f"F, which is relative to the loss, goes with noise by rho {relative['mean']:.2f}, "
-            f"{after['mean']:.2f} from the highest noise on"
+            f"{later} from the highest noise on"
         )
     word = NOT
     if goes_with and falls:
@@ -250,8 +251,9 @@ def _at_losses(rows: pd.DataFrame) -> Callable[..., Values]:
 
 
 def _mean(name: str, values: Sequence[Any]) -> Row:
-    """Return a mean over seeds with its interval, as columns of a row."""
-    found = mean_interval(np.array(values, dtype=float))
+    """Return a mean over the seeds that have the figure, with its interval, as columns of a row."""
+    known = np.array(values, dtype=float)
+    found = mean_interval(known[~np.isnan(known)])
     if not name:
         return {"mean": found.mean, "low": found.low, "high": found.high, "seeds": found.count}
     return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}

@@ -72,7 +72,7 @@ class Relation:
         return self.psi_high < 0 and self.rho_low > 0 and self.rho >= MIN_RHO
 
 
-def of_row(row: Mapping[str, Any]) -> Relation:
+def of_row(row: Mapping[Any, Any]) -> Relation:
     """Return the relation of a table's row."""
     return Relation(**{name: row[name] for name in Relation.__dataclass_fields__})
 

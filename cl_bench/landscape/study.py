@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
@@ -21,14 +21,14 @@ from cl_bench import benchmarks
 from cl_bench.engine.sources import code_version
 from cl_bench.engine.threads import one_thread
 from cl_bench.execution.pool import Report
-from cl_bench.landscape import claims, record, relation
+from cl_bench.landscape import claims, findings, relation
 from cl_bench.landscape.annealing import annealing
 from cl_bench.landscape.controls import layer_alone, random_walk
 from cl_bench.landscape.dynamics import Dynamics
+from cl_bench.landscape.findings import Findings
 from cl_bench.landscape.layer import Landscape
 from cl_bench.landscape.noise import noise
 from cl_bench.landscape.phases import Phases, Rows, Tables
-from cl_bench.landscape.record import LandscapeRecord
 from cl_bench.landscape.relation import Verdict
 from cl_bench.landscape.scene import (
     ANALYSES,
@@ -198,7 +198,7 @@ def measure(part: Part, report: Report) -> None:
             phases.tables(name, partial(function, scene))
 
 
-def finish(setting: Setting, folder: Path, started: datetime) -> LandscapeRecord:
+def finish(setting: Setting, folder: Path, started: datetime) -> Findings:
     """Return the record of a study whose every seed has been measured."""
     import pandas as pd
 
@@ -211,7 +211,7 @@ def finish(setting: Setting, folder: Path, started: datetime) -> LandscapeRecord
     further, verdicts = conclusions(tables)
     tables |= {name: pd.DataFrame(each) for name, each in further.items() if each}
     provenance = collect("cpu", 1, started=started, finished=datetime.now(UTC))
-    return LandscapeRecord(setting, tables, [asdict(v) for v in verdicts], provenance)
+    return Findings(setting, tables, verdicts, provenance)
 
 
 def conclusions(tables: dict[str, pd.DataFrame]) -> tuple[Tables, list[Verdict]]:
@@ -235,9 +235,9 @@ def _missing() -> Tables:
     raise RuntimeError("a part of the study has not been measured")
 
 
-def store(out: Path, found: LandscapeRecord, folder: Path) -> Path:
+def store(out: Path, found: Findings, folder: Path) -> Path:
     """Write a study's record and remove what led to it."""
-    path = record.write(out, found)
+    path = findings.write(out, found)
     shutil.rmtree(folder, ignore_errors=True)
     return path
 

@@ -6,80 +6,114 @@ Everything is computed from the records alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cl_bench.metrics.statistics import mean_interval
+from cl_bench.landscape.relation import Relation, of_row
+from cl_bench.metrics.statistics import Interval, mean_interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cl_bench.landscape.record import LandscapeRecord
+    from cl_bench.landscape.findings import Findings
     from cl_bench.landscape.setting import Setting
 
-Rows = list[dict[str, Any]]
 LOSSES = (1.0, 0.3, 0.1)
 """Training losses at which noise is compared across batch sizes and rates."""
 
 
-def settings(found: Mapping[str, LandscapeRecord]) -> Rows:
-    """Return what was trained in each setting, how far, and the words of the verdicts."""
-    rows = []
-    for name, each in found.items():
-        setting = each.setting
-        end = each.tables["training"]
-        end = end[end["epoch"] == end["epoch"].max()]
-        rows.append(
-            {
-                "setting": name,
-                "data": setting.dataset,
-                "optimizer": setting.optimizer.name,
-                "rate": setting.optimizer.learning_rate,
-                "batch": setting.batch_size,
-                "epochs": f"{setting.epochs:g} + {setting.window_epochs:g}",
-                "seeds": setting.seeds,
-                "loss": float(end["loss"].mean()),
-                "error": float(end["error"].mean()),
-                **{verdict["claim"]: verdict["verdict"] for verdict in each.verdicts},
-            }
-        )
-    return rows
+@dataclass(frozen=True)
+class Trained:
+    """What was trained in a setting, and how far."""
+
+    setting: str
+    data: str
+    optimizer: str
+    rate: float
+    batch: int
+    epochs: str
+    """Before the window, and in it."""
+    seeds: int
+    loss: float
+    """Of the training images at the window's end, mean over seeds."""
+    error: float
+    verdicts: dict[str, str]
+    """The word of each claim's verdict."""
 
 
-def exponents(found: Mapping[str, LandscapeRecord]) -> Rows:
-    """Return psi and rho of each setting, analysis and range, of variance and of temperature."""
-    rows = []
-    for name, each in found.items():
-        own = each.tables["relations"].query("source == 'sgd'")
-        tables = {"variance": own}
-        if "noise_relations" in each.tables:
-            warm = each.tables["noise_relations"]
-            tables["temperature"] = warm.query("quantity == 'temperature' and not control")
-            tables["correlation time"] = warm.query("quantity == 'correlation_time'")
-        for quantity, table in tables.items():
-            for row in table.to_dict("records"):
-                kept = ("psi", "psi_low", "psi_high", "rho", "rho_low", "rho_high")
-                rows.append(
-                    {
-                        "setting": name,
-                        "quantity": quantity,
-                        "analysis": row["analysis"],
-                        "range": row["range"],
-                        **{key: row[key] for key in kept},
-                    }
-                )
-    return rows
+@dataclass(frozen=True)
+class Exponent:
+    """How a quantity goes with flatness in a setting."""
+
+    setting: str
+    quantity: str
+    analysis: str
+    range: str
+    relation: Relation
 
 
-def noise_scaling(found: Mapping[str, LandscapeRecord]) -> Rows:
-    """Return how strong the noise is at equal loss, with batch size and rate divided out.
+@dataclass(frozen=True)
+class ScaledNoise:
+    """How strong noise is at a loss, with batch size and rate divided out.
 
     `temperature` is alpha / 2 times the trace of the minibatch gradients' covariance at the last
     look before training's loss falls below `loss` for good, interpolated in logarithms; `scaled`
     is it times B / alpha, which is the same for all settings if noise is alpha / B times what the
     landscape has at that loss; `sharpness` is the largest eigenvalue there.
     """
+
+    setting: str
+    batch: int
+    rate: float
+    loss: float
+    temperature: float
+    scaled: Interval
+    sharpness: Interval
+
+
+def settings(found: Mapping[str, Findings]) -> list[Trained]:
+    """Return a row a setting."""
+    rows = []
+    for name, each in found.items():
+        setting = each.setting
+        end = each.tables["training"]
+        end = end[end["epoch"] == end["epoch"].max()]
+        rows.append(
+            Trained(
+                setting=name,
+                data=setting.dataset,
+                optimizer=setting.optimizer.name,
+                rate=setting.optimizer.learning_rate,
+                batch=setting.batch_size,
+                epochs=f"{setting.epochs:g} + {setting.window_epochs:g}",
+                seeds=setting.seeds,
+                loss=float(end["loss"].mean()),
+                error=float(end["error"].mean()),
+                verdicts={verdict.claim: verdict.verdict for verdict in each.verdicts},
+            )
+        )
+    return rows
+
+
+def exponents(found: Mapping[str, Findings]) -> list[Exponent]:
+    """Return psi and rho of each setting, analysis and range, of variance and of temperature."""
+    rows = []
+    for name, each in found.items():
+        tables = {"variance": each.tables["relations"].query("source == 'sgd'")}
+        if "noise_relations" in each.tables:
+            warm = each.tables["noise_relations"]
+            tables["temperature"] = warm.query("quantity == 'temperature' and not control")
+            tables["correlation time"] = warm.query("quantity == 'correlation_time'")
+        for quantity, table in tables.items():
+            for row in table.to_dict("records"):
+                rows.append(Exponent(name, quantity, row["analysis"], row["range"], of_row(row)))
+    return rows
+
+
+def noise_scaling(found: Mapping[str, Findings]) -> list[ScaledNoise]:
+    """Return how strong the noise is at equal loss: a row a setting and loss that it reached."""
     rows = []
     for name, each in found.items():
         if "annealing" not in each.tables:
@@ -93,19 +127,17 @@ def noise_scaling(found: Mapping[str, LandscapeRecord]) -> Rows:
             warm = mean_interval([_at(part, "temperature", loss) for part in seeds])
             sharp = mean_interval([_at(part, "sharpness", loss) for part in seeds])
             rows.append(
-                {
-                    "setting": name,
-                    "batch": setting.batch_size,
-                    "rate": setting.optimizer.learning_rate,
-                    "loss": loss,
-                    "temperature": warm.mean,
-                    "scaled": warm.mean * ratio,
-                    "scaled_low": warm.low * ratio,
-                    "scaled_high": warm.high * ratio,
-                    "sharpness": sharp.mean,
-                    "sharpness_low": sharp.low,
-                    "sharpness_high": sharp.high,
-                }
+                ScaledNoise(
+                    setting=name,
+                    batch=setting.batch_size,
+                    rate=setting.optimizer.learning_rate,
+                    loss=loss,
+                    temperature=warm.mean,
+                    scaled=Interval(
+                        warm.mean * ratio, warm.low * ratio, warm.high * ratio, warm.count
+                    ),
+                    sharpness=sharp,
+                )
             )
     return rows
 

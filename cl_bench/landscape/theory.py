@@ -191,11 +191,7 @@ def simulate(
         drawn = [torch.randn(*shape, generator=g, dtype=torch.float64) for g in generators]
         return torch.stack(drawn).to(curvature.device)
 
-    minima = normal(epoch // 2, size)
-    minima -= minima.mean(1, keepdim=True)
-    minima *= (spread / minima.square().mean(1, keepdim=True)).sqrt()
-    # Every minimum comes with either curvature: the two are then uncorrelated, exactly.
-    minima = torch.cat([minima, minima], 1)
+    minima = _minima(normal(epoch // 2, size), spread)
     signs = torch.ones(epoch, 1, dtype=torch.float64, device=curvature.device)
     signs[epoch // 2 :] = -1
     kicks = (rate * (1 + jitter * signs)).expand(epoch, size)
@@ -203,11 +199,7 @@ def simulate(
     theta = normal(size) * begin.sqrt()
     total, square, power = (torch.zeros_like(theta) for _ in range(3))
     for _ in range(window // epoch):
-        if replacement:
-            drawn = [torch.randint(epoch, (epoch,), generator=g) for g in generators]
-        else:
-            drawn = [torch.randperm(epoch, generator=g) for g in generators]
-        order = torch.stack(drawn).to(curvature.device)
+        order = _order(generators, epoch, replacement).to(curvature.device)
         centres = minima.take_along_dim(order.unsqueeze(2), 1)
         strengths = kicks[order]
         for step in range(epoch):
@@ -218,6 +210,21 @@ def simulate(
             theta = theta - move
     variance = square / window - (total / window).square()
     return Simulated(variance, power / (2 * learning_rate * window))
+
+
+def _order(generators: Sequence[torch.Generator], epoch: int, replacement: bool) -> Tensor:
+    """Return the numbers of the minibatches of one epoch, each replica's a row [R, M]."""
+    if replacement:
+        return torch.stack([torch.randint(epoch, (epoch,), generator=g) for g in generators])
+    return torch.stack([torch.randperm(epoch, generator=g) for g in generators])
+
+
+def _minima(drawn: Tensor, spread: Tensor) -> Tensor:
+    """Return a landscape's minima [R, M, k], of mean 0 and variance `spread`, from half as many."""
+    minima = drawn - drawn.mean(1, keepdim=True)
+    minima *= (spread / minima.square().mean(1, keepdim=True)).sqrt()
+    # Every minimum comes with either curvature: the two are then uncorrelated, exactly.
+    return torch.cat([minima, minima], 1)
 
 
 def _start_variance(rate: Tensor, spread: Tensor, epoch: int | None, jitter: float) -> Tensor:

@@ -106,12 +106,13 @@ class Difference:
 def mean_interval(values: ArrayLike) -> Interval:
     """Return the mean of independent values with its BCa bootstrap interval.
 
-    The same values give the same interval. Constant values give that constant; fewer than two
-    give NaN bounds. (Efron 1987, JASA 82: bias-corrected and accelerated.)
+    The same values give the same interval. Constant values give that constant; fewer than two,
+    or any that are not finite, give NaN bounds. (Efron 1987, JASA 82: bias-corrected and
+    accelerated.)
     """
     data = np.asarray(values, dtype=float)
     mean = float(data.mean()) if len(data) else float("nan")
-    if len(data) < 2:
+    if len(data) < 2 or not np.isfinite(data).all():
         return Interval(mean, float("nan"), float("nan"), len(data))
     if _constant(data):
         return Interval(mean, mean, mean, len(data))

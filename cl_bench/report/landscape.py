@@ -6,33 +6,54 @@ need the extra `figures` and a Chrome or Chromium; without them the page is all 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import asdict, astuple
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_bench.errors import UserError
 from cl_bench.landscape import summary
+from cl_bench.landscape.relation import of_row
 from cl_bench.report import landscape_figures as figures
-from cl_bench.report.tables import interval_text
 
 if TYPE_CHECKING:
-    from cl_bench.landscape.record import LandscapeRecord
+    from cl_bench.landscape.findings import Findings
+    from cl_bench.landscape.relation import Relation
 
 Rows = list[dict[str, Any]]
-Found = Mapping[str, "LandscapeRecord"]
+Found = Mapping[str, "Findings"]
 """Records by the name of their setting."""
 
 DERIVED = ("relations", "noise_relations", "theory", "annealing_figures")
 """Tables of a record that follow from its measurements."""
+SCALED = ("scaled", "sharpness")
 PAGE = "landscape.html"
 WIDTH, SCALE = 1100, 1.5
 """Of the PNG files: pixels, and how many of them a CSS pixel has."""
 
 
+def brief(found: Found) -> dict[str, Rows]:
+    """Return the verdicts and, shortly, what they are about, by title."""
+    shown: dict[str, Rows] = {"verdicts": verdicts(found)}
+    if len(found) > 1:
+        return shown | {"settings": settings(found)}
+    for name, each in found.items():
+        whole: dict[str, dict[str, Any]] = {}
+        for row in each.tables["relations"].query("range == 'all'").to_dict("records"):
+            columns = whole.setdefault(row["source"], {"source": row["source"]})
+            columns |= {f"{k}, {row['analysis']}": v for k, v in _relation(of_row(row)).items()}
+        shown[f"variance ~ flatness^-psi, all directions: {name}"] = list(whole.values())
+    return shown
+
+
 def tables(found: Found) -> dict[str, Rows]:
-    """Return the tables that are printed, by title; intervals are 95 % over seeds."""
-    shown: dict[str, Rows] = {}
+    """Return every table that follows from the measurements, by title, for people.
+
+    Intervals are 95 % over seeds.
+    """
+    shown: dict[str, Rows] = {"verdicts": verdicts(found)}
     for name, each in found.items():
         rows = each.tables["relations"].to_dict("records")
         shown[f"variance ~ flatness^-psi: {name}"] = [
@@ -40,37 +61,60 @@ def tables(found: Found) -> dict[str, Rows]:
                 "source": row["source"],
                 "analysis": row["analysis"],
                 "directions": row["range"],
-                **_relation(row),
+                **_relation(of_row(row)),
             }
             for row in rows
             if row["range"] == "all" or row["source"] == "sgd"
         ]
         shown |= _noise_tables(name, each) | _annealing_table(name, each)
     if len(found) > 1:
-        shown["settings"] = summary.settings(found)
+        shown["settings"] = settings(found)
         shown["exponents"] = [
-            {**{k: row[k] for k in ("setting", "quantity", "analysis", "range")}, **_relation(row)}
+            {
+                "setting": row.setting,
+                "quantity": row.quantity,
+                "analysis": row.analysis,
+                "directions": row.range,
+                **_relation(row.relation),
+            }
             for row in summary.exponents(found)
-            if row["range"] == "all"
+            if row.range == "all"
         ]
-        shown["noise at equal loss"] = summary.noise_scaling(found)
+        shown["noise at equal loss"] = [
+            {**asdict(row), **{k: _text(*astuple(getattr(row, k))[:3]) for k in SCALED}}
+            for row in summary.noise_scaling(found)
+        ]
     return shown
 
 
-def _relation(row: Mapping[Any, Any]) -> dict[str, str]:
-    return {name: interval_of(row, name) for name in ("psi", "rho")}
+def verdicts(found: Found) -> Rows:
+    """Return a row a claim of each study."""
+    return [{"setting": name, **asdict(v)} for name, each in found.items() for v in each.verdicts]
 
 
-def interval_of(row: Mapping[Any, Any], name: str, digits: int = 2) -> str:
-    """Return a figure with its interval, `3.80 [3.58, 4.03]`, from the columns of a row."""
-    values = [row[name], row[f"{name}_low"], row[f"{name}_high"]]
-    if any(value != value for value in values):
-        return ""
-    middle, low, high = (f"{value:.{digits}f}" for value in values)
-    return f"{middle} [{low}, {high}]"
+def settings(found: Found) -> Rows:
+    """Return a row a study: what was trained, how far, and each claim's verdict in a word."""
+    rows = [asdict(row) for row in summary.settings(found)]
+    return [{**row, **row.pop("verdicts")} for row in rows]
 
 
-def _noise_tables(name: str, each: LandscapeRecord) -> dict[str, Rows]:
+def _relation(found: Relation) -> dict[str, str]:
+    return {
+        "psi": _text(found.psi, found.psi_low, found.psi_high, "too few directions"),
+        "rho": _text(found.rho, found.rho_low, found.rho_high, "too few directions"),
+    }
+
+
+def _text(mean: float, low: float, high: float, undefined: str = "undefined") -> str:
+    """Return a figure with its interval, `3.80 [3.58, 4.03]`, or why there is none."""
+    if math.isnan(mean):
+        return undefined
+    if math.isnan(low) or math.isnan(high):  # of one seed
+        return f"{mean:.2f}"
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _noise_tables(name: str, each: Findings) -> dict[str, Rows]:
     if "noise_relations" not in each.tables:
         return {}
     found = {}
@@ -78,7 +122,7 @@ def _noise_tables(name: str, each: LandscapeRecord) -> dict[str, Rows]:
         {
             "quantity": row["quantity"] + (" (shuffled)" if row["control"] else ""),
             "analysis": row["analysis"],
-            **_relation(row),
+            **_relation(of_row(row)),
         }
         for row in each.tables["noise_relations"].to_dict("records")
         if row["range"] == "all"
@@ -89,7 +133,10 @@ def _noise_tables(name: str, each: LandscapeRecord) -> dict[str, Rows]:
                 "model": row["model"],
                 "analysis": row["analysis"],
                 "directions": row["range"],
-                **{key: interval_of(row, key) for key in ("factor", "bias", "rho")},
+                **{
+                    key: _text(row[key], row[f"{key}_low"], row[f"{key}_high"])
+                    for key in ("factor", "bias", "rho")
+                },
             }
             for row in each.tables["theory"].to_dict("records")
             if row["range"] in ("all", "tail")
@@ -97,7 +144,7 @@ def _noise_tables(name: str, each: LandscapeRecord) -> dict[str, Rows]:
     return found
 
 
-def _annealing_table(name: str, each: LandscapeRecord) -> dict[str, Rows]:
+def _annealing_table(name: str, each: Findings) -> dict[str, Rows]:
     if "annealing_figures" not in each.tables:
         return {}
     rows = each.tables["annealing_figures"].to_dict("records")
@@ -105,7 +152,7 @@ def _annealing_table(name: str, each: LandscapeRecord) -> dict[str, Rows]:
         {
             "source": row["source"],
             "figure": row["figure"],
-            "mean": interval_text(row["mean"], row["low"], row["high"]),
+            "mean": _text(row["mean"], row["low"], row["high"], "too few looks"),
         }
         for row in rows
     ]
@@ -142,13 +189,14 @@ def draw(found: Found, folder: Path) -> tuple[Path, list[Path], str]:
 def _page(found: Found, drawn: Mapping[str, Any]) -> str:
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>cl_bench landscape</title>",
-        "<style>body {font: 15px/1.5 sans-serif; max-width: 1150px; margin: 2em auto}</style>",
+        "<style>body {font: 15px/1.5 sans-serif; max-width: 1150px; margin: 2em auto}"
+        " td {padding: 0 1em .5em 0; vertical-align: top}</style>",
         "<h1>Variance, flatness and noise of SGD</h1><table>",
     ]
     for name, each in found.items():
         parts += [
-            f"<tr><td><b>{escape(name)}</b></td><td>{escape(v['claim'])}</td>"
-            f"<td><b>{escape(v['verdict'])}</b></td><td>{escape(v['reason'])}</td></tr>"
+            f"<tr><td><b>{escape(name)}</b></td><td>{escape(v.claim)}</td>"
+            f"<td><b>{escape(v.verdict)}</b></td><td>{escape(v.reason)}</td></tr>"
             for v in each.verdicts
         ]
     parts.append("</table>")

@@ -82,8 +82,7 @@ def test_noise_falls_with_the_size_of_minibatches(trained):
 
     def total(size):
         parts = dynamics.task.minibatches(size, 1000 // size, "test")
-        found = look(studied, scene.theta, sample, parts, rate, dynamics.seeds)
-        return found["temperature"]
+        return look(studied, scene.theta, sample, parts, rate, dynamics.seeds).temperature
 
     # Without replacement: variance goes as 1/B - 1/1000.
     ratio = (1 / 10 - 1 / 1000) / (1 / 50 - 1 / 1000)

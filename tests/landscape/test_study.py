@@ -14,7 +14,7 @@ from cl_bench.cli.app import run_app
 from cl_bench.config import NetworkConfig, OptimizerConfig
 from cl_bench.errors import UserError
 from cl_bench.instruments.flatness import sides
-from cl_bench.landscape import record, study
+from cl_bench.landscape import findings, study
 from cl_bench.landscape.controls import layer_alone, noise_power, random_walk
 from cl_bench.landscape.dynamics import Dynamics
 from cl_bench.landscape.layer import Landscape, Studied
@@ -67,7 +67,7 @@ def test_every_source_has_its_directions(found):
     assert list(own["index"]) == small().directions(120)
     assert (own["variance"].diff().dropna() <= 0).all()
     assert (own["error"] <= 0.02 * own["flatness"]).all()
-    assert [verdict["verdict"] for verdict in found.verdicts] == ["too few seeds"] * 3
+    assert [verdict.verdict for verdict in found.verdicts] == ["too few seeds"] * 3
     training = found.tables["training"].set_index(["seed", "epoch"])["loss"]
     assert training[0, 9.0] < training[0, 4.0]
 
@@ -157,19 +157,19 @@ def test_a_study_that_was_stopped_goes_on_with_the_same_numbers(together, found,
 
 
 def test_the_record_comes_back_as_it_was_written(found, tmp_path):
-    path = record.write(tmp_path, found)
-    back = record.read(path)
+    path = findings.write(tmp_path, found)
+    back = findings.read(path)
     assert back.setting == found.setting
     assert back.verdicts == found.verdicts
     for name, frame in found.tables.items():
         pd.testing.assert_frame_equal(back.tables[name], frame, check_exact=True)
-    assert record.exists(tmp_path, small())
+    assert findings.exists(tmp_path, small())
     (path / "directions.parquet").write_bytes(b"damaged")
     with pytest.raises(UserError, match=r"directions\.parquet is damaged"):
-        record.read(path)
-    assert not record.exists(tmp_path, small())
-    record.write(tmp_path, found)
-    assert record.exists(tmp_path, small())
+        findings.read(path)
+    assert not findings.exists(tmp_path, small())
+    findings.write(tmp_path, found)
+    assert findings.exists(tmp_path, small())
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
@@ -313,6 +313,7 @@ def run(out, *options):
     return run_app(["landscape", "--out", str(out), *options])
 
 
+@pytest.mark.filterwarnings("error")
 def test_the_command_measures_once_and_prints_relations_and_verdict(tmp_path, capsys):
     options = ["--setting", "quick", "--seeds", "2", "--workers", "2", "--format", "json"]
     for change in small().model_dump(mode="json", exclude={"seeds", "network"}).items():

@@ -32,6 +32,14 @@ def test_intervals_are_the_same_each_time_and_lie_around_the_mean():
     assert 0.90 < interval.low < 0.922 < interval.high < 0.95
 
 
+@pytest.mark.filterwarnings("error")
+def test_of_values_that_are_not_finite_no_interval_is_sought():
+    for values in ([np.nan] * 5, [1.0, 2.0, np.nan], [1.0, np.inf]):
+        found = mean_interval(values)
+        assert np.isnan([found.low, found.high]).all()
+        assert found.count == len(values)
+
+
 def test_the_interval_of_a_long_sample_agrees_with_the_normal_one():
     values = np.random.default_rng(0).normal(size=400)
     half = 1.96 * values.std(ddof=1) / 20

@@ -1,18 +1,15 @@
-"""The record of a study: its setting, where it comes from, and named tables; one directory.
-
-`landscape-<setting_id>` holds `record.json` (with the SHA-256 of every other file) and a Parquet
-file a table. It is written in one move: a reader sees all of it or nothing.
-"""
+"""What a study found: its setting, named tables, verdicts; kept in the store's kind of folder."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from cl_bench.errors import UserError
+from cl_bench.landscape.relation import Verdict
 from cl_bench.landscape.setting import Setting
 from cl_bench.results import files, folder
 from cl_bench.results.provenance import Provenance
@@ -24,7 +21,7 @@ FORMAT = 2
 
 
 @dataclass(frozen=True)
-class LandscapeRecord:
+class Findings:
     """What a study found."""
 
     setting: Setting
@@ -32,8 +29,7 @@ class LandscapeRecord:
     """By name: `directions` (seed, source, analysis, index, variance, flatness, left, right,
     error), `relations` (source, analysis, range, psi, rho and their intervals), `training` (seed,
     epoch, loss, error), and those of `noise`, `annealing` and `claims`."""
-    verdicts: list[dict[str, str]]
-    """`claim`, `verdict` and `reason` of each claim."""
+    verdicts: list[Verdict]
     provenance: Provenance = field(default_factory=Provenance)
 
 
@@ -47,22 +43,22 @@ def exists(out: Path, setting: Setting) -> bool:
     return _is_whole(directory(out, setting))
 
 
-def write(out: Path, record: LandscapeRecord) -> Path:
+def write(out: Path, found: Findings) -> Path:
     """Write a record and return its directory; it takes the place of a damaged one.
 
     Raises:
         UserError: it cannot be written.
     """
-    final = directory(out, record.setting)
+    final = directory(out, found.setting)
     content = {
         "format": FORMAT,
-        "setting_id": record.setting.setting_id,
-        "setting": record.setting.model_dump(mode="json"),
-        "verdicts": record.verdicts,
-        "provenance": record.provenance,
+        "setting_id": found.setting.setting_id,
+        "setting": found.setting.model_dump(mode="json"),
+        "verdicts": [asdict(verdict) for verdict in found.verdicts],
+        "provenance": found.provenance,
     }
     contents = {
-        f"{name}{folder.TABLE}": files.table_bytes(table) for name, table in record.tables.items()
+        f"{name}{folder.TABLE}": files.table_bytes(table) for name, table in found.tables.items()
     }
     try:
         folder.write(final, content, contents, _is_whole)
@@ -71,26 +67,14 @@ def write(out: Path, record: LandscapeRecord) -> Path:
     return final
 
 
-def read(path: Path) -> LandscapeRecord:
+def read(path: Path) -> Findings:
     """Return the record in a directory; a UserError names the file that is damaged or missing."""
-    found, setting = _open(path)
-    content = found.content
-    tables = {name: found.read_table(name) for name in found.tables()}
-    return LandscapeRecord(setting, tables, content["verdicts"], content["provenance"])
+    kept, setting, verdicts = _open(path)
+    tables = {name: kept.read_table(name) for name in kept.tables()}
+    return Findings(setting, tables, verdicts, kept.content["provenance"])
 
 
-def read_all(out: Path) -> list[LandscapeRecord]:
-    """Return every readable record in a folder, sorted by directory."""
-    found = []
-    for path in sorted(out.glob("landscape-*")):
-        try:
-            found.append(read(path))
-        except UserError:
-            continue
-    return found
-
-
-def _open(path: Path) -> tuple[folder.Folder, Setting]:
+def _open(path: Path) -> tuple[folder.Folder, Setting, list[Verdict]]:
     header = path / folder.HEADER
     found = folder.read(path)
     try:
@@ -99,7 +83,8 @@ def _open(path: Path) -> tuple[folder.Folder, Setting]:
             raise UserError(f"{header} was written by a newer cl_bench; install that")
         if version < FORMAT:
             raise UserError(f"{header} was written by an older cl_bench; measure again")
-        return found, Setting.model_validate(found.content["setting"])
+        verdicts = [Verdict(**verdict) for verdict in found.content["verdicts"]]
+        return found, Setting.model_validate(found.content["setting"]), verdicts
     except ValidationError as error:
         raise files.damaged(header, str(error).splitlines()[0]) from error
     except (KeyError, TypeError) as error:

@@ -1,17 +1,26 @@
 """The one exception for mistakes a user can mend.
 
-The command line prints its message as a single line and exits with code 2;
+The command line prints its message as a single line, its choices below, and exits with code 2;
 anything else that is raised is a fault of the suite and keeps its traceback.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(ValueError):
-    """Something the user gave cannot work; the message says what, and what would be right."""
+    """Something the user gave cannot work; the message says what, and what would be right.
+
+    Args:
+        message: one line.
+        choices: what could be given, one a line, where that is too much for the message.
+    """
+
+    def __init__(self, message: str, choices: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.choices = tuple(choices)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -87,7 +88,7 @@ def run_app(arguments: Sequence[str] | None = None) -> int:
         code = app(typed, prog_name="cl_bench", standalone_mode=False, obj=tuple(typed))
         sys.stdout.flush()
     except UserError as error:
-        return _mistake(str(error))
+        return _mistake(str(error), error.choices)
     except (KeyboardInterrupt, typer.Abort) as stopped:
         return getattr(stopped, "exit_code", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
@@ -127,6 +128,8 @@ def _usage(error: Any) -> int:
     return _mistake(message)
 
 
-def _mistake(message: str) -> int:
+def _mistake(message: str, choices: Sequence[str] = ()) -> int:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    for choice in choices:
+        print(textwrap.indent(choice, "  "), file=sys.stderr)
     return 2

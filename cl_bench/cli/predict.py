@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from cl_bench.cli.choosing import BenchmarksOption, ProtocolOption, RunsOption, select
 from cl_bench.cli.output import Format, FormatOption, counted, emit, emit_many, remark
 from cl_bench.errors import UserError
-from cl_bench.planning.parsing import split_names
 
 
 def predict(
-    out: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+    out: RunsOption = Path("runs"),
     strategy: Annotated[
         list[str] | None,
         typer.Option(
@@ -22,12 +22,8 @@ def predict(
             "given the data of all tasks so far)."
         ),
     ] = None,
-    benchmark: Annotated[
-        list[str] | None, typer.Option(help="Only runs of this benchmark; may be repeated.")
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="Only runs of this protocol (the start of its id).")
-    ] = None,
+    benchmark: BenchmarksOption = None,
+    protocol: ProtocolOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Correlate the loss landscape at each task's end with how much of the task is forgotten later.
@@ -35,22 +31,17 @@ def predict(
     Of runs with --set evaluation.landscape=500 (training images a task that it is measured on).
     """
     from cl_bench.metrics import prediction
-    from cl_bench.report import tables
-    from cl_bench.results.frames import load_with_warnings
+    from cl_bench.results.frames import tables_of
 
-    chosen = split_names(strategy)
-    runs = tables.select(out, strategies=chosen, benchmarks=benchmark or (), protocol=protocol)
-    for warning in runs.notes:
-        remark(warning)
-    landscape, _ = load_with_warnings(out, "landscape")
-    kept_runs = runs.metrics[~runs.metrics["diverged"].astype(bool)]["run_id"]
-    landscape = landscape[landscape["run_id"].isin(kept_runs)]
+    runs = select(out, strategy, protocol, benchmark)
+    (landscape,), _ = tables_of(runs.stored, "landscape")
+    landscape = landscape[~landscape["diverged"].astype(bool)]
     if not len(landscape):
         raise UserError(
             f"no such run in {out} has its loss landscape measured; "
             "run with --set evaluation.landscape=500"
         )
-    if not chosen:
+    if not strategy:
         left_out = _given_all_data(set(landscape["strategy"]))
         landscape = landscape[~landscape["strategy"].isin(left_out)]
         for name in sorted(left_out):

@@ -136,23 +136,20 @@ def _send(sink: Sink, configs: Sequence[RunConfig], out: Path) -> None:
 
 def _show(plan: Plan, out: Path, format: Format, picture: bool, typed: Sequence[str]) -> None:
     """Print what came of the plan's runs, draw the picture, and say what to type next."""
-    from cl_bench.report import tables
+    from cl_bench.report import differences, selection, tables
 
     wanted = {config.run_id for config in plan.configs}
-    runs = tables.select(out, run_ids=wanted)
+    runs = selection.select(out, run_ids=wanted)
     if not runs:
         return
-    found = {"results": tables.results(runs, people=format is Format.TABLE)}
-    if runs.groups > 1:
-        for metric in ("average_accuracy", "forgetting"):
-            rows = tables.differences(runs, metric, people=format is Format.TABLE)
-            found[f"paired differences in {metric.replace('_', ' ')}"] = rows
+    metrics = tables.HEADLINES if runs.groups > 1 else ()
+    found, remarks = differences.comparison(runs, metrics, people=format is Format.TABLE)
     emit_many(found, format)
-    for note in runs.diverged:
-        remark(note)
+    for line in (*remarks, *runs.diverged):
+        remark(line)
     if picture and runs.metrics["diverged"].all():
         remark("no picture: all of these runs diverged")
-    elif picture and runs.protocols == 1:
+    elif picture and len(runs.protocols) == 1:
         from cl_bench.report.curves import draw
 
         path = out / "forgetting.svg"

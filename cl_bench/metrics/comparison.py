@@ -16,10 +16,10 @@ from cl_bench.metrics.statistics import (
     Share,
     mean_interval,
     pairwise,
-    plain,
     verdict,
     winner,
 )
+from cl_bench.plain import plain
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -266,11 +266,6 @@ def pairwise(samples: Sequence[pd.Series]) -> list[tuple[int, int, Difference, f
     ]
 
 
-def plain(value: float) -> float | None:
-    """Return a figure as JSON can hold it: None where it is not finite."""
-    return float(value) if np.isfinite(value) else None
-
-
 def _constant(values: NDArray[np.float64]) -> bool:
     return bool(np.ptp(values) <= _same(values))
 

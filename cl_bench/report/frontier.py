@@ -19,14 +19,15 @@ from cl_bench.metrics import METRICS, matrix
 from cl_bench.metrics.costs import COSTS
 from cl_bench.metrics.frontier import Kind, Standing, old_and_new_error, standings
 from cl_bench.metrics.statistics import Interval, mean_interval
-from cl_bench.report import tables
-from cl_bench.results.frames import differing, named
-from cl_bench.results.store import RunStore, StoredRun
+from cl_bench.report import protocols
+from cl_bench.report.selection import Runs, select
+from cl_bench.results.labels import differing, named, settings_of
+from cl_bench.results.store import StoredRun
 
 if TYPE_CHECKING:
     import pandas as pd
 
-OLD_ERROR, NEW_ERROR = "old_error", "new_error"
+ERRORS = OLD_ERROR, NEW_ERROR = "old_error", "new_error"
 TRAINED_WITH = ("network", "optimizer", "training")
 """Sections of a configuration that leave the task stream as it is."""
 
@@ -93,21 +94,19 @@ class Front:
 class Records:
     """The runs of a trade-off: of one protocol, or of several that may be taken together."""
 
-    runs: tables.Runs
-    stored: dict[str, StoredRun]
-    """By run_id."""
+    runs: Runs
     across: tuple[str, ...] = ()
     """Dotted keys in which their protocols may differ."""
 
     @property
     def strategies(self) -> set[str]:
         """Return the names of the strategies."""
-        return {run.config.strategy.name for run in self.stored.values()}
+        return {run.config.strategy.name for run in self.runs.stored}
 
     def machines(self) -> list[str]:
         """Return what differs between the machines and stacks of the runs, one line each."""
         seen: dict[str, set[str]] = defaultdict(set)
-        for run in self.stored.values():
+        for run in self.runs.stored:
             for key in ("device", "cpu", "threads"):
                 seen[key].add(str(run.content["provenance"].get(key)))
             seen["stack_size"].add(str(run.content["cost"].get("stack_size")))
@@ -119,6 +118,7 @@ def read(
     *,
     strategies: Collection[str] = (),
     protocol: str | None = None,
+    config: Protocol | None = None,
     across: Sequence[str] = (),
 ) -> Records:
     """Return the runs of a folder that are of one trade-off.
@@ -126,7 +126,8 @@ def read(
     Args:
         out: the folder of the runs.
         strategies: only these; all where empty.
-        protocol: the start of a protocol's id.
+        protocol: what `protocols.choose` takes.
+        config: the protocol that this is the name of.
         across: dotted keys such as `training.epochs`: protocols that differ in nothing else count
             as one, for they share the task stream and the test.
 
@@ -141,21 +142,20 @@ def read(
     for key in across:
         if key not in known:
             raise unknown("key for --across", key, known)
-    runs = tables.select(out, strategies=strategies)
-    wanted = set(runs.metrics["run_id"])
-    stored = {i: run for run in RunStore(out).scan()[0] if (i := run.config.run_id) in wanted}
-    families = {i: _family(run.config, across) for i, run in stored.items()}
-    if protocol is not None:
-        ids = {run.config.protocol_id for run in stored.values()}
-        meant = {i for i in ids if i.startswith(protocol)}
-        if len(meant) != 1:
-            raise unknown(f"protocol in {out}", protocol, ids)
-        family = {families[i] for i, run in stored.items() if run.config.protocol_id in meant}
-        stored = {i: run for i, run in stored.items() if families[i] in family}
-    if not stored:
+    runs = select(out, strategies=strategies)
+    if not runs:
         raise UserError(f"there are no runs in {out}")
-    _check_one({families[i]: run.config.protocol_id for i, run in stored.items()})
-    return Records(runs.where(run_id=stored), stored, tuple(across))
+    families = {i: _family(each, across) for i, each in runs.protocols.items()}
+    wanted = set(families.values())
+    if protocol is not None:
+        wanted = {families[protocols.choose(runs.protocols, protocol, str(out), config)]}
+    if len(wanted) > 1:
+        firsts = {family: i for i, family in reversed(families.items())}
+        configs = {i: runs.protocols[i] for i in firsts.values()}
+        apart = ", ".join(protocols.apart(configs))
+        raise protocols.several("a trade-off", configs, f" that differ in {apart}")
+    kept = [i for i, family in families.items() if family in wanted]
+    return Records(runs.where("protocol_id", kept), tuple(across))
 
 
 def axis(name: str) -> Axis:
@@ -191,8 +191,9 @@ def front(records: Records, x: str, y: str, references: Collection[str] = ()) ->
     frame = frame[~records.runs.metrics["diverged"].astype(bool)].dropna(subset=["x", "y"])
     if frame.empty:
         raise UserError(f"no run has both {x} and {y}")
+    stored = {run.content["run_id"]: run for run in records.runs.stored}
     ids = records.runs.metrics.set_index("group_id")["run_id"]
-    run_of_group = {str(group): records.stored[run_id] for group, run_id in ids.items()}
+    run_of_group = {str(group): stored[run_id] for group, run_id in ids.items()}
     points = _points(frame, run_of_group, records.across)
     competing = tuple(p for p in points if p.strategy not in references)
     signs = [each.sign for each in axes]
@@ -209,7 +210,8 @@ def _values(records: Records, name: str) -> pd.Series:
     if name in METRICS:
         return metrics[name]
     if name in COSTS:
-        costs = {i: COSTS[name].function(run.content["cost"]) for i, run in records.stored.items()}
+        cost = COSTS[name].function
+        costs = {r.content["run_id"]: cost(r.content["cost"]) for r in records.runs.stored}
         return metrics["run_id"].map(costs)
     place = (OLD_ERROR, NEW_ERROR).index(name)
     errors = {
@@ -241,9 +243,7 @@ def _points(
 
 def _settings(config: RunConfig, across: Sequence[str]) -> dict[str, Number]:
     """Return all that may tell configurations apart."""
-    settings = dict(config.strategy.settings)
-    if config.strategy.code is not None:
-        settings["code"] = config.strategy.code[:8]
+    settings = settings_of(config.strategy)
     for key in across:
         section, _, name = key.partition(".")
         value: Any = getattr(getattr(config, section), name)
@@ -258,23 +258,6 @@ def _family(config: RunConfig, across: Sequence[str]) -> str:
         section, _, name = key.partition(".")
         content[section].pop(name)
     return json.dumps(content, sort_keys=True)
-
-
-def _check_one(families: dict[str, str]) -> None:
-    """Raise a `UserError` where there are several families, given with the id of a protocol."""
-    if len(families) < 2:
-        return
-    contents = [json.loads(text) for text in families]
-    keys = [
-        f"{section}.{key}"
-        for section, content in contents[0].items()
-        for key in content
-        if len({repr(other[section].get(key)) for other in contents}) > 1
-    ]
-    raise UserError(
-        f"a trade-off is of one protocol, and these differ in {', '.join(keys)}; "
-        f"choose one with --protocol: {', '.join(sorted(families.values())[:5])}"
-    )
 
 
 def _order(settings: dict[str, Number], keys: Sequence[str]) -> list[tuple[bool, float, str]]:

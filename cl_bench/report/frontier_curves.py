@@ -16,7 +16,7 @@ import pandas as pd
 from cl_bench.errors import UserError, unknown
 from cl_bench.metrics.frontier import hypervolumes, least_sum
 from cl_bench.report.frontier import Point, is_number
-from cl_bench.results.frames import differing, named
+from cl_bench.results.labels import differing, named
 
 
 @dataclass(frozen=True)
@@ -97,3 +97,23 @@ def scores(curves: Sequence[Curve], reference: Sequence[float]) -> list[Score]:
             area = pd.Series(hypervolumes(errors, reference), seeds)
             found.append(Score(curve, pd.Series(sums, seeds), curve.points[best], area))
     return sorted(found, key=lambda score: float(score.least_sum.mean()))
+
+
+def cautions(curves: Sequence[Curve], found: Sequence[Score]) -> list[str]:
+    """Return what is to be known of the curves before their scores are compared, a line each."""
+    told = []
+    scored = [score.curve for score in found]
+    for curve in curves:
+        if curve not in scored:
+            told.append(f"no score for {curve.label}: its configurations have no seed in common")
+    for score in found:
+        ends = (score.curve.points[0], score.curve.points[-1])
+        if score.at in ends and len(score.curve.points) > 2:
+            told.append(
+                f"the least sum is at the end of a curve, which may go on: {score.at.label}"
+            )
+    if len({len(score.curve.points) for score in found if score.curve.along}) > 1:
+        told.append(
+            "the curves have different numbers of configurations, which favours the longer ones"
+        )
+    return told

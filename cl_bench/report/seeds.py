@@ -11,7 +11,7 @@ import numpy as np
 from cl_bench.metrics import evaluations, figures, lookup
 from cl_bench.metrics.variance import decompose
 from cl_bench.report.tables import Rows, interval_text
-from cl_bench.results.frames import labels
+from cl_bench.results.labels import labels
 from cl_bench.results.store import StoredRun
 
 

@@ -15,11 +15,11 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 import pandas as pd
 
-from cl_bench.config import Number
 from cl_bench.errors import UserError, unknown
 from cl_bench.metrics import REFERENCE_STRATEGY, diverged, evaluations, figures, matrix, names
 from cl_bench.metrics.evaluations import Array
 from cl_bench.plain import flatten
+from cl_bench.results.labels import configurations
 from cl_bench.results.record import TABLES
 from cl_bench.results.store import RunStore, StoredRun, TableName
 
@@ -75,32 +75,38 @@ def load_with_warnings(
 
 
 def load_several(path: Path | str, *tables: Table) -> tuple[list[pd.DataFrame], list[str]]:
-    """Return several tables of the runs in a folder, which is read once.
-
-    Returns:
-        The tables, of the same runs (but `landscape`, of those that have one), and one line for
-        each run that was left out or whose figures lack something.
-    """
+    """Return several tables of the runs in a folder, which is read once; as `tables_of` does."""
     for table in tables:
         if table not in get_args(Table):
             raise unknown("table", table, get_args(Table))
     if not Path(path).is_dir():
         raise UserError(f"there is no folder of runs at {path}")
     stored, problems = RunStore(path).scan()
+    frames, more = tables_of(stored, *tables)
+    return frames, [*problems, *more]
+
+
+def tables_of(stored: Iterable[StoredRun], *tables: Table) -> tuple[list[pd.DataFrame], list[str]]:
+    """Return several tables of runs.
+
+    Returns:
+        The tables, of the same runs (but `landscape`, of those that have one), and one line for
+        each run that was left out or whose figures lack something.
+    """
     wanted = {name for t in tables for name in _NEEDS.get(t, (cast(TableName, t),))}
-    runs = []
+    runs, problems = [], []
     for each in stored:
         try:
             runs.append(_read(each, wanted))
         except UserError as error:
             problems.append(f"skipped: {error}")
-    configurations = _configurations([run.stored for run in runs])
+    named = configurations(run.stored for run in runs)
     frames = []
     for table in tables:
         members = (
             [run for run in runs if "landscape" in run.tables] if (table == "landscape") else runs
         )
-        rows = [_identity(run, *configurations[run.run_id]) for run in members]
+        rows = [_identity(run, *named[run.run_id]) for run in members]
         if table == "runs":
             frames.append(_frame(rows, [_flat_row(run.stored) for run in members], []))
         elif table == "metrics":
@@ -110,69 +116,6 @@ def load_several(path: Path | str, *tables: Table) -> tuple[list[pd.DataFrame], 
         else:
             frames.append(_long_frame(rows, [run.tables[table] for run in members], table))
     return frames, problems
-
-
-def labels(runs: Iterable[StoredRun]) -> dict[str, str]:
-    """Return the label of each configuration: its strategy, and what tells it from the others.
-
-    `ewc (strength=100)` where the runs of a protocol hold EWC at several strengths, `ewc` where at
-    one. Keys are group_ids, as tables of these runs have them.
-    """
-    return dict(_configurations(runs).values())
-
-
-def differing(members: Sequence[Mapping[str, Number]]) -> list[str]:
-    """Return the names of the settings in which a strategy's configurations differ."""
-    keys = dict.fromkeys(key for settings in members for key in settings)
-    return [key for key in keys if len({repr(settings.get(key)) for settings in members}) > 1]
-
-
-def named(strategy: str, settings: Mapping[str, Number], shown: Iterable[str]) -> str:
-    """Return a strategy's name with those of its settings that are to be shown."""
-    texts = [f"{key}={_short(settings[key])}" for key in shown if key in settings]
-    return f"{strategy} ({', '.join(texts)})" if texts else strategy
-
-
-def _configurations(runs: Iterable[StoredRun]) -> dict[str, tuple[str, str]]:
-    """Return the group_id and label of each run by run_id.
-
-    Runs of one config that different code trained are different configurations: those of the code
-    that trained last keep the group_id, and so do those that do not know their code.
-    """
-    groups: dict[tuple[str, str], dict[str, list[StoredRun]]] = defaultdict(dict)
-    for run in runs:
-        key = run.content["protocol_id"], run.config.strategy.name
-        groups[key].setdefault(run.content["group_id"], []).append(run)
-    found = {}
-    for (_, strategy), members in groups.items():
-        group_of: dict[str, str] = {}
-        settings: dict[str, dict[str, Number]] = {}
-        for group_id, of_group in members.items():
-            newest, codes = _newest(of_group), {run.code for run in of_group if run.code}
-            for run in of_group:
-                code = run.code or newest
-                own = group_id if code == newest else f"{group_id}-{str(code)[:8]}"
-                group_of[run.content["run_id"]] = own
-                shown = code if len(codes) > 1 else run.config.strategy.code
-                settings[own] = {**run.config.strategy.settings}
-                if shown is not None:
-                    settings[own]["code"] = shown[:8]
-        apart = differing(list(settings.values()))
-        for run_id, own in group_of.items():
-            found[run_id] = own, named(strategy, settings[own], apart)
-    return found
-
-
-def _newest(runs: Iterable[StoredRun]) -> str | None:
-    """Return the code of the runs that were trained last."""
-    known = [run for run in runs if run.code]
-    last = max(known, key=lambda r: r.content["provenance"].get("finished") or "", default=None)
-    return last.code if last else None
-
-
-def _short(value: Number) -> str:
-    whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
-    return str(int(value)) if whole else str(value)
 
 
 @dataclass(frozen=True)

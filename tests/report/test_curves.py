@@ -1,10 +1,12 @@
 """Pictures of forgetting curves hold every strategy and are the same each time."""
 
+import matplotlib as mpl
 import pytest
 
 from cl_bench import load
 from cl_bench.errors import UserError
-from cl_bench.report.curves import draw
+from cl_bench.report.curves import draw, picture
+from cl_bench.report.style import STYLE
 from cl_bench.results.store import RunStore
 from tests.support import make_record
 
@@ -39,3 +41,25 @@ def test_a_path_that_cannot_be_drawn_to_is_told(tmp_path):
 def load_one(folder):
     RunStore(folder / "one").write(make_record("ewc"))
     return load(folder / "one")
+
+
+def test_panels_are_as_large_whatever_their_titles_are(tmp_path):
+    """The picture grows with its panels: long names break at words and do not shrink the curves."""
+    store = RunStore(tmp_path / "long")
+    for number in range(7):
+        given = {"exploration_steps": number % 2, "average_weights": number > 3, "every": number}
+        given |= {"strength": 10.0 ** (number // 2), "form": f"form-{number % 3}-of-the-penalty"}
+        for strategy in ("flatness", "online-ewc-with-a-longer-name"):
+            store.write(make_record(strategy, settings=given))
+    RunStore(tmp_path / "short").write(make_record("ewc"))
+    accuracy = load(tmp_path / "long")
+    accuracy["label"] += " (exploration_steps=300, strength=10, form=implicit)"
+    sizes = []
+    for table in (load(tmp_path / "short"), accuracy):
+        with mpl.rc_context(STYLE):
+            drawn = picture(table)
+            drawn.draw_without_rendering()
+        panels = [axis.get_window_extent() for axis in drawn.axes if axis.get_lines()]
+        sizes.append((min(p.width for p in panels), min(p.height for p in panels)))
+    assert sizes[1][0] > 0.9 * sizes[0][0]
+    assert sizes[1][1] > 0.9 * sizes[0][1]

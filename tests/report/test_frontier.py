@@ -181,7 +181,7 @@ def test_protocols_are_not_mixed_but_where_they_may_be(more):
     with pytest.raises(UserError, match=r"differ in training.epochs; choose one with --protocol"):
         frontier.read(more)
     chosen = frontier.read(more, protocol=longer.config.protocol_id[:8])
-    assert len(chosen.stored) == 5
+    assert len(chosen.runs.stored) == 5
     both = frontier.read(more, across=["training.epochs"])
     front = frontier.front(both, *ERRORS)
     labels = [point.label for point in front.points if point.strategy == "ewc"]

@@ -192,6 +192,20 @@ def test_a_label_tells_apart_within_a_protocol_alone(runs):
     assert labels(runs) == ["ewc"]
 
 
+def test_a_label_names_what_differs_within_its_protocol_alone(runs):
+    """Other settings in other protocols do not lengthen it; nor what comes with another setting."""
+    for strength, every in ((1.0, 1), (10.0, 5), (100.0, 5)):
+        runs.write(make_record(settings={"every": every, "strength": strength}))
+    other = {"every": 7, "strength": 3.0, "shape": "kronecker"}
+    runs.write(make_record(settings=other, training={"batch_size": 10}))
+    assert labels(runs) == [
+        "ewc",
+        "ewc (strength=1)",
+        "ewc (strength=10)",
+        "ewc (strength=100)",
+    ]
+
+
 def test_versions_of_an_own_strategy_are_told_apart(runs):
     for code in ("a" * 64, "b" * 64):
         runs.write(make_record("mine", code=code))

@@ -1,6 +1,6 @@
 """Avalanche's strategies by name (`avalanche:EWC`): what can be run, with Avalanche's own settings.
 
-Avalanche trains them, in its own loop, on our task streams (`avalanche_training`); their records
+Avalanche trains them, in its own loop, on our task streams (`training`); their records
 stand beside those of our strategies. A class here is named as Avalanche names it.
 """
 
@@ -20,9 +20,8 @@ BETWEEN_TASKS = frozenset({Scenario.DOMAIN, Scenario.CLASS})
 
 def code_hash() -> str:
     """Return the SHA-256 that stands for the installed version of Avalanche."""
-    return hashlib.sha256(
-        f"avalanche-lib=={metadata.version('avalanche-lib')}".encode()
-    ).hexdigest()
+    version = metadata.version("avalanche-lib")
+    return hashlib.sha256(f"avalanche-lib=={version}".encode()).hexdigest()
 
 
 class Naive(ForeignStrategy):

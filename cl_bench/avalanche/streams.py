@@ -1,7 +1,7 @@
 """The streams of Avalanche's classic benchmarks as arrays: made once a seed and kept on disk.
 
 Avalanche makes its benchmark object, every image of every experience is read from it once, and
-from then on neither Avalanche nor the data set is needed. What is read back is verified.
+from then on neither Avalanche nor the data set is needed.
 """
 
 from __future__ import annotations
@@ -17,68 +17,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from cl_bench import atomic
 from cl_bench.avalanche.data import cache_dir, dataset_root
+from cl_bench.avalanche.stored import HALVES, Stream, digest, read_content, write_content
 from cl_bench.errors import UserError
 
 FORMAT = 1
 """Raised whenever the same request would give other arrays."""
-Half = Literal["train", "test"]
-HALVES: tuple[Half, Half] = ("train", "test")
 
-_CONTENT = "content.json"
 _CHUNK = 1000
 
 
 def avalanche_version() -> str:
     """Return the version of Avalanche that is installed, without importing it."""
     return metadata.version("avalanche-lib")
-
-
-class Stream:
-    """One seed's tasks on disk."""
-
-    def __init__(self, folder: Path, content: dict[str, Any]) -> None:
-        self.folder = folder
-        self.content = content
-        """`classes`: of each task, in Avalanche's order; `train`, `test`: how many images each of
-        these has; `sha256`: of each task's images and labels."""
-        self._verified: set[tuple[int, Half]] = set()
-
-    def arrays(self, task: int, half: Half) -> tuple[np.ndarray, np.ndarray]:
-        """Return the images uint8 [n, pixels] of a task and their classes int64 [n].
-
-        Raises:
-            UserError: the file is damaged.
-        """
-        path = self.folder / f"task-{task}.safetensors"
-        images, labels = (self._read(path, f"{half}_{what}") for what in ("images", "labels"))
-        if (task, half) not in self._verified:
-            if _digest(images, labels) != self.content["sha256"][half][task]:
-                raise self._damaged(path)
-            self._verified.add((task, half))
-        return images, labels
-
-    def labels(self, task: int, half: Half) -> np.ndarray:
-        """Return the classes int64 [n] of the images of a task."""
-        return self._read(self.folder / f"task-{task}.safetensors", f"{half}_labels")
-
-    def _read(self, path: Path, name: str) -> np.ndarray:
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="numpy") as file:
-                array: np.ndarray = file.get_tensor(name)
-        except (OSError, SafetensorError) as error:
-            raise self._damaged(path) from error
-        return array
-
-    def _damaged(self, path: Path) -> UserError:
-        return UserError(f"{path} is damaged; delete {self.folder}, it is made again")
 
 
 class StreamCache:
@@ -128,7 +84,7 @@ class StreamCache:
                     "input_shape": self._shape(firsts, tuple(firsts[0].shape)),
                     "outlines": [_outline(each) for each in built],
                 }
-            _write(folder, content)
+            write_content(folder, content)
 
         return self._kept("layout-" + "-".join(map(str, seeds)), make)
 
@@ -140,7 +96,7 @@ class StreamCache:
                 content = _outline(built) | {"sha256": {half: [] for half in HALVES}}
                 for task in range(len(content["classes"])):
                     self._write_task(folder / f"task-{task}.safetensors", built, task, content)
-            _write(folder, content)
+            write_content(folder, content)
 
         if seed not in self._streams:
             name = f"seed-{seed}"
@@ -155,7 +111,7 @@ class StreamCache:
             dataset = getattr(built, f"{half}_stream")[task].dataset
             images, labels = self._read(dataset)
             arrays |= {f"{half}_images": images, f"{half}_labels": labels}
-            content["sha256"][half].append(_digest(images, labels))
+            content["sha256"][half].append(digest(images, labels))
         save_file(arrays, path)
 
     def _read(self, dataset: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -213,22 +169,22 @@ class StreamCache:
         It is made aside and appears in one move. Of several processes that want it one makes it.
         """
         final = self.folder / name
-        if (content := _content(final)) is not None:
+        if (content := read_content(final)) is not None:
             return content
         self.made_anything = True
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with _locked(self.folder / f".{name}.lock"):
-                if (content := _content(final)) is not None:
+                if (content := read_content(final)) is not None:
                     return content
                 atomic.sweep(self.folder, f".{name}-*")
                 with atomic.new_folder(final) as aside:
                     make(aside)
-                    atomic.place(aside, final, lambda there: _content(there) is not None)
+                    atomic.place(aside, final, lambda there: read_content(there) is not None)
         except OSError as error:
-            if _content(final) is None:
+            if read_content(final) is None:
                 raise UserError(f"{final} cannot be made: {error.strerror or error}") from error
-        made = _content(final)
+        made = read_content(final)
         assert made is not None
         return made
 
@@ -252,26 +208,6 @@ def _pixels(transform: Any) -> Any:
     from torchvision.transforms import Compose, Normalize
 
     return Compose([step for step in transform.transforms if not isinstance(step, Normalize)])
-
-
-def _digest(images: np.ndarray, labels: np.ndarray) -> str:
-    digest = hashlib.sha256(repr(images.shape).encode())
-    digest.update(np.ascontiguousarray(images).data)
-    digest.update(labels.astype("<i8").data)
-    return digest.hexdigest()
-
-
-def _write(folder: Path, content: dict[str, Any]) -> None:
-    (folder / _CONTENT).write_text(json.dumps(content) + "\n")
-
-
-def _content(folder: Path) -> dict[str, Any] | None:
-    """Return what a folder of the cache says of itself, or None where it is not there whole."""
-    try:
-        content: dict[str, Any] = json.loads((folder / _CONTENT).read_text())
-    except (OSError, ValueError):
-        return None
-    return content
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cl_bench.avalanche.streams import Half, Stream, StreamCache
+from cl_bench.avalanche.stored import Half, Stream
+from cl_bench.avalanche.streams import StreamCache
 from cl_bench.benchmarks.base import Benchmark, Examples, Split
 from cl_bench.config import BenchmarkConfig, Scenario
 from cl_bench.data import Dataset

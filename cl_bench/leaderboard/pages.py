@@ -22,9 +22,10 @@ DIGITS = 6
 
 _RANKS = (
     "An entry ranks below another only where the difference between them is shown: paired by seed, "
-    "the 95 % bootstrap interval of the difference leaves out 0 and the t-test holds after Holm's "
-    "correction over all pairs of the board. A rank is a range, such as 3–5: from 1 + the number "
-    "of entries shown to be better to the number of ranked entries less those shown to be worse. "
+    "the 95 % bootstrap interval of the difference leaves out 0 and the t-test (of differences "
+    "without a spread, the sign-flip test) holds after Holm's correction over all pairs of the "
+    "board. A rank is a range, such as 3–5: from 1 + the number of entries shown to be better to "
+    "the number of ranked entries less those shown to be worse. "
     "Entries that share places are tied; their order in the table is that of their means. "
     "Intervals are 95 % BCa bootstrap intervals of the mean over seeds; at five seeds such an "
     "interval holds the true mean of normal values in 85 of 100 cases, and ranks do not rest on it "

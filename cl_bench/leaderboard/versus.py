@@ -87,7 +87,8 @@ def page(rows: Sequence[Against], strategy: str) -> bytes:
         generated("by `cl_bench leaderboard versus`"),
         f"Differences in {metric.title.lower()}, paired by seed, with 95 % BCa intervals, from "
         "each board's `table.json`. A verdict needs an interval that leaves out 0 and a t-test "
-        "that holds after Holm's correction over all pairs of the board.",
+        "(of differences without a spread, a sign-flip test) that holds after Holm's correction "
+        "over all pairs of the board.",
         f"Of these {len(rows)} comparisons {strategy} is higher in {higher}, lower in {lower}, and "
         f"in {len(undecided)} no difference is shown; of those, the interval alone leaves out 0 on "
         f"the higher side in {above} and on the lower side in {below}.",

@@ -142,7 +142,8 @@ def sweep(folder: Path, *patterns: str) -> None:
         folder: where; it need not exist.
         patterns: names that earlier versions gave to what they were writing.
     """
-    for pattern in (f"{_WRITING}*", *patterns):
+    ours = f"{_WRITING}*-{'[0-9a-f]' * 32}"
+    for pattern in (ours, *patterns):
         for left in folder.glob(pattern):
             if _is_abandoned(left):
                 if left.is_dir():

@@ -157,9 +157,11 @@ def _check_target(asked: Asked) -> None:
 
 def _make_page(asked: Asked, prune: bool, format: Format) -> None:
     """Write the page of all entries, and show the cells that were chosen."""
-    from cl_bench.atomic import replace
+    from cl_bench.atomic import replace, sweep
     from cl_bench.leaderboard.published import page, results
 
+    for folder in (asked.to, *(asked.to / name for name in asked.tables)):
+        sweep(folder)
     found = results.outcomes(asked.all_cells, asked.to)
     for path in results.strays(asked.all_cells, asked.to):
         ours = results.is_entry_of(path.parent.name, path)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -131,10 +132,14 @@ def test_entries_of_an_edited_cell_stay_until_they_are_asked_away(made, tmp_path
     table.write_text(table.read_text().replace("{ewc.strength: 5}", "{ewc.strength: 6}"))
     others = [
         folder / "page" / "small" / name
-        for name in ("package.json", "data-0123456789abcdef.json", "notes.md")
+        for name in ("package.json", "data-0123456789abcdef.json", "notes.md", ".writing-notes")
     ]
+    left = folder / "page" / "small" / f".writing-00000000-1-{'0' * 32}"  # of a killed command
+    left.write_text("{")
     for path in others:
         path.write_text('{"another": "program\'s"}')
+    for path in (left, others[-1]):
+        os.utime(path, (0, 0))
     copied = next(iter(before)).with_name("copy-0123456789abcdef.json")
     copied.write_bytes(next(iter(before)).read_bytes())
     capsys.readouterr()
@@ -145,6 +150,7 @@ def test_entries_of_an_edited_cell_stay_until_they_are_asked_away(made, tmp_path
     assert run(folder, "--verify") == 1
     assert str(old) in capsys.readouterr().err
     assert all(path.exists() for path in [*before, *others, copied])
+    assert not left.exists()
 
     assert run(folder, "--rebuild", "--prune") == 0
     assert f"removed entry {old}" in capsys.readouterr().err

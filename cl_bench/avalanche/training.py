@@ -8,6 +8,7 @@ all that makes the strategy: what differs in a record is the strategy's doing.
 from __future__ import annotations
 
 import importlib
+import itertools
 import random
 import time
 import warnings
@@ -58,13 +59,17 @@ def train(
         configs: resolved runs that differ in seeds and numbers alone.
         device: "auto", "cpu" or "cuda".
         data_dir: where to look for data first.
-        on_progress: told of the steps done, a few times a second at most.
+        on_progress: told of the steps done after each, and of how many there are.
     """
     place, first = pick_device(device), configs[0]
     benchmark = benchmarks.get(first.benchmark, data_dir=data_dir, download=False)
     strategy = cast(type[ForeignStrategy], finding.load(first.strategy.name))
     steps = count_steps(first, benchmark, strategy)
-    on_step = _throttled(on_progress, steps * len(configs))
+    total, counted = steps * len(configs), itertools.count(1)
+
+    def on_step() -> None:  # the loop of such a strategy may take a few more than were planned
+        on_progress(min(next(counted), total), total)
+
     records = []
     for config in configs:
         started = datetime.now(UTC)
@@ -74,7 +79,7 @@ def train(
         finished = datetime.now(UTC)
         provenance = collect(device=str(place), threads=1, started=started, finished=finished)
         records.append(run.record(provenance))
-    on_progress(steps * len(configs), steps * len(configs))
+    on_progress(total, total)
     return records
 
 
@@ -228,20 +233,6 @@ class _Run:
         }
         theta = parts.flat_weights(self.agent.model)
         return self.recorder.record(0, self.network, theta, cost, provenance)
-
-
-def _throttled(report: Progress, total: int) -> Callable[[], None]:
-    """Return what counts steps and reports them a few times a second."""
-    done, next_report = 0, 0.0
-
-    def step_done() -> None:
-        nonlocal done, next_report
-        done += 1
-        if done % 16 == 0 and time.monotonic() > next_report:
-            next_report = time.monotonic() + 0.25
-            report(min(done, total), total)
-
-    return step_done
 
 
 @contextmanager

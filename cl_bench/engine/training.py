@@ -6,7 +6,6 @@ seen task evaluated after it, and finer in between where the configuration asks 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -100,7 +99,7 @@ def train_stack(
         strategy: the class of the strategy that they name.
         device: "auto", "cpu" or "cuda".
         data_dir: where to look for data first.
-        on_progress: told of the steps done, a few times a second at most.
+        on_progress: told of the steps done after each, and of how many there are.
         checkpoint: where to keep the stack's state while it trains; what is there is resumed,
             and the runs end with the same bits as if they had not been stopped.
         make_probe: makes what looks at the stack while it trains; None measures nothing more.
@@ -142,20 +141,8 @@ class _Training:
         self.tasks_done = -1
         """Tasks trained and evaluated; -1 before the untrained network is evaluated."""
         self._resume()
-        self._report_to(on_progress, count_steps(first, self.benchmark, type(self.strategy)))
-
-    def _report_to(self, on_progress: Progress, total: int) -> None:
-        next_report = 0.0
-
-        def step_done() -> None:
-            nonlocal next_report
-            done = self.learner.steps
-            if done % 16 == 0 and time.monotonic() > next_report:
-                next_report = time.monotonic() + 0.25
-                on_progress(done, total)
-
-        self._step_done = step_done
-        self._all_done = lambda: on_progress(total, total)
+        self.on_progress = on_progress
+        self.total = count_steps(first, self.benchmark, type(self.strategy))
 
     def run(self) -> None:
         last = self.benchmark.n_tasks - 1
@@ -168,7 +155,7 @@ class _Training:
             self.tasks_done = task + 1
             self.learner.step_number = 0
             self._save_if_due()
-        self._all_done()
+        self.on_progress(self.total, self.total)
 
     def _train_task(self, index: int) -> None:
         learner, strategy, config = self.learner, self.strategy, self.configs[0]
@@ -207,7 +194,7 @@ class _Training:
 
     def _step(self, batch: Batch) -> None:
         self.stack.step(batch)
-        self._step_done()
+        self.on_progress(self.learner.steps, self.total)
 
     def _left(
         self, task: TaskData, before: int, steps: int, *purpose: str

@@ -6,6 +6,7 @@ and an interrupted pool leaves nothing running; what the parts have kept by then
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -26,7 +28,7 @@ from cl_bench.execution.signals import ctrl_c_held_back, interruptible, uninterr
 GRACE = 2.0
 """Seconds that workers are given to end before they are killed."""
 REPORT_EVERY = 0.2
-"""Seconds between a worker's reports of progress, unless it turns to something else."""
+"""Seconds between a part's reports of progress, unless it turns to something else."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 Part = TypeVar("Part")
@@ -127,13 +129,9 @@ class _Pool(Generic[Part]):
 
     def run_here(self) -> None:
         for number, part in enumerate(self.parts):
-
-            def report(doing: str, share: float, number: int = number) -> None:
-                self.watcher.progress(number, doing, share)
-
             try:
                 with redirect_stdout(sys.stderr):  # what a strategy prints is no result
-                    self.function(part, report)
+                    self.function(part, _throttled(partial(self.watcher.progress, number)))
             except (Exception, SystemExit) as error:
                 self._fail(number, *_explain(error))
             else:
@@ -237,7 +235,6 @@ def _serve(connection: Connection, function: Function[Part]) -> None:
     # Ctrl-C reaches the whole group of processes; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    last, before = 0.0, ""
 
     def send(*message: object) -> None:
         try:
@@ -245,23 +242,29 @@ def _serve(connection: Connection, function: Function[Part]) -> None:
         except (BrokenPipeError, ConnectionResetError):
             raise _ParentGone from None
 
-    def report(doing: str, share: float) -> None:
-        nonlocal last, before
-        now = time.monotonic()
-        if doing != before or now - last >= REPORT_EVERY:
-            last, before = now, doing
-            send("progress", doing, share)
-
     with suppress(_ParentGone, EOFError, ConnectionResetError):
         while (given := connection.recv()) is not None:
-            last = 0.0  # a part's first report is always told
             try:
                 with redirect_stdout(sys.stderr):
-                    function(given[0], report)
+                    function(given[0], _throttled(partial(send, "progress")))
             except (Exception, SystemExit) as error:
                 send("failed", *_explain(error))
             else:
                 send("done")
+
+
+def _throttled(tell: Report) -> Report:
+    """Return what may be called at every step and tells now and then; the first and the last."""
+    last, before = -math.inf, ""
+
+    def report(doing: str, share: float) -> None:
+        nonlocal last, before
+        now = time.monotonic()
+        if doing != before or share >= 1 or now - last >= REPORT_EVERY:
+            last, before = now, doing
+            tell(doing, share)
+
+    return report
 
 
 class _ParentGone(BaseException):

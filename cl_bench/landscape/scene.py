@@ -137,25 +137,23 @@ class Scene:
     def through_window(self, visit: Callable[[int], None], doing: str) -> None:
         """Train through the window (again); `visit` is called after each step with its number."""
         self.dynamics.load_state(self.start)
-        told = every(64, lambda n: self.report(doing, (n - self.first_step) / self.window_steps))
 
         def visited(step: int) -> None:
             visit(step)
-            told(step)
+            self.report(doing, (step - self.first_step) / self.window_steps)
 
         self.dynamics.train_to(self.first_step + self.window_steps, visited)
 
     def _train(self) -> State:
         """Train to the window's start, and keep the weights at some steps on the way."""
         dynamics, last = self.dynamics, self.first_step
-        told = every(64, lambda n: self.report("train", n / max(last, 1)))
         steps = log_spaced(last, self.setting.looks) if self.setting.looks else []
         kept = [dynamics.learner.theta.clone()] if steps else []
 
         def visit(step: int) -> None:
             if step in wanted:
                 kept.append(dynamics.learner.theta.clone())
-            told(step)
+            self.report("train", step / last)
 
         wanted = set(steps)
         dynamics.train_to(last, visit)
@@ -224,13 +222,3 @@ def log_spaced(last: int, count: int) -> list[int]:
     """Return 0, about `count` steps evenly spaced in the logarithm, and the last, ascending."""
     powers = (i / max(count - 1, 1) for i in range(count))
     return sorted({0, last, *(min(last, round(last**power)) for power in powers)})
-
-
-def every(steps: int, tell: Callable[[int], None]) -> Callable[[int], None]:
-    """Return what calls `tell` for one step in so many."""
-
-    def told(step: int) -> None:
-        if step % steps == 0:
-            tell(step)
-
-    return told

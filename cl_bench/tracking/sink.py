@@ -8,7 +8,6 @@ so that `python -m cl_bench wandb` can send it later.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import shutil
@@ -19,11 +18,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from cl_bench import atomic
 from cl_bench.errors import UserError, unknown
+from cl_bench.tracking import sent
 from cl_bench.tracking.mode import Mode
 from cl_bench.tracking.offline import read_offline
 from cl_bench.tracking.replay import Replay, replay
+from cl_bench.tracking.sent import Destination
 from cl_bench.tracking.session import Session
 
 if TYPE_CHECKING:
@@ -152,7 +152,9 @@ class Sink:
             return SendResult(run_id, "disabled")
         try:
             before = self.sent_before(run_id, record.weights_sha256)
-            return before or self._noted(self._send(replay(record), self._session), record)
+            return before or self._noted(
+                self._send(replay(record), self._session), record, self._session
+            )
         except WANDB_FAILURES as error:
             reason = _line(error)
             self.close()  # so that the next run starts anew, should W&B's service have died
@@ -166,14 +168,16 @@ class Sink:
 
         A run that was trained again to other weights, by other code, was not sent.
         """
-        note = self._read_note(run_id)
-        if self.again or note is None or note.get("destination") != self._destination():
+        note = sent.read(self.folder, run_id)
+        if self.again or note is None or self._session is None:
             return None
-        if note.get("weights_sha256") not in (None, weights_sha256):
+        if note.destination != self._destination(self._session):
             return None
-        if note.get("mode") == "online":
-            return SendResult(run_id, "online", url=note.get("url"), skipped=True)
-        path = self.folder / str(note.get("path"))
+        if note.weights_sha256 not in (None, weights_sha256):
+            return None
+        if note.mode == "online":
+            return SendResult(run_id, "online", url=note.url, skipped=True)
+        path = self.folder / str(note.path)
         if self.mode == "offline" and path.is_dir():
             return SendResult(run_id, "offline", path=path, skipped=True)
         return None
@@ -224,39 +228,20 @@ class Sink:
         self.close()  # the service forgets the run that was opened: its id is free again
         self._say(self.describe())
 
-    def _destination(self) -> dict[str, Any]:
-        session = self._session
-        if session is None:
-            return {}
-        return {"server": session.server, "entity": session.entity, "project": session.project}
+    def _destination(self, session: Session) -> Destination:
+        return Destination(session.server, session.entity, session.project)
 
-    def _note_path(self, run_id: str) -> Path:
-        return self.folder / "sent" / f"{run_id}.json"
-
-    def _read_note(self, run_id: str) -> dict[str, Any] | None:
-        try:
-            note = json.loads(self._note_path(run_id).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return note if isinstance(note, dict) else None
-
-    def _noted(self, result: SendResult, record: RunRecord) -> SendResult:
+    def _noted(self, result: SendResult, record: RunRecord, session: Session) -> SendResult:
         """Write down that a run was sent, and drop the offline files it replaces."""
-        before = self._read_note(result.run_id) or {}
+        before = sent.read(self.folder, result.run_id)
         name = result.path.name if result.path else None
-        note = {
-            "destination": self._destination(),
-            "mode": result.mode,
-            "path": name,
-            "url": result.url,
-            "weights_sha256": record.weights_sha256,
-        }
+        destination, weights = self._destination(session), record.weights_sha256
+        note = sent.Note(destination, result.mode, name, result.url, weights)
         try:
-            text = json.dumps(note, indent=1) + "\n"
-            atomic.replace(self._note_path(result.run_id), text.encode())
+            sent.write(self.folder, result.run_id, note)
         except UserError as error:
             return replace(result, error=f"sent, but not noted as sent: {_line(error)}")
-        old = str(before.get("path") or "")
+        old = (before.path if before else None) or ""
         if old.startswith("offline-run-") and old.endswith(result.run_id) and old != name:
             shutil.rmtree(self.folder / old, ignore_errors=True)
         return result

@@ -60,6 +60,22 @@ def test_a_part_that_fails_stops_no_other(workers):
         assert (("ends", 1.0) in told) == (part in outcome.finished)
 
 
+def many(part, report):
+    for step in range(10_001):
+        report("counts", step / 10_000)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_reports_of_every_step_are_told_now_and_then_the_first_and_the_last(workers):
+    notes = Notes()
+    assert len(carry_out(many, ["a", "b"], workers=workers, watcher=notes).finished) == 2
+    for number in range(2):
+        told = [what[1:] for what in notes.told if what[0] == number]
+        assert told[0] == ("counts", 0.0)
+        assert told[-2:] == [("counts", 1.0), ("finished",)]
+        assert len(told) < 1000
+
+
 def threads(part, report):
     if any(os.environ.get(name) != "1" for name in THREAD_VARIABLES):
         raise RuntimeError("more than one thread")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import numpy as np
@@ -335,6 +339,29 @@ def test_the_command_measures_once_and_prints_relations_and_verdict(tmp_path, ca
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("landscape-")] == [
         f"landscape-{small().setting_id}"
     ]
+
+
+def test_an_interrupted_study_says_that_it_goes_on(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "cl_bench",
+        "landscape",
+        "--setting",
+        "quick",
+        "--workers",
+        "2",
+    ]
+    command += ["--set", "epochs=9999", "--out", str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stderr is not None
+    while not (line := process.stderr.readline()).endswith(": train\n"):
+        assert line
+    os.killpg(process.pid, signal.SIGINT)
+    _, rest = process.communicate(timeout=90)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in rest
+    assert "Traceback" not in rest
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,8 @@ def _assign(content: dict[str, Any], key: str, value: Any) -> None:
         content[head] = value
     elif head in strategies and rest:
         strategies[head][rest] = value
+    elif head in strategies:
+        raise UserError(f"{key} = {value!r}: give one of its settings, as {head}.<setting>=<value>")
     elif head in finding.strategy_names():
         known = ", ".join(strategies)
         raise UserError(f"'{key}' sets strategy '{head}', which is not run here (run: {known})")

@@ -20,10 +20,32 @@ def validated(model: type[Model], values: Any, where: str = "", prefix: str = ""
         where: put before the message ("config x.yaml: ").
         prefix: put before each key ("ewc.").
     """
+    _refuse_booleans(model, values, where, prefix)
     try:
         return model.model_validate(values)
     except ValidationError as error:
         raise _explained(error, model, where, prefix) from None
+
+
+def _refuse_booleans(model: type[BaseModel], values: Any, where: str, prefix: str) -> None:
+    """Refuse true and false (YAML's yes, no, on, off) as numbers: pydantic makes them 1 and 0."""
+    for key, value in values.items() if isinstance(values, dict) else ():
+        field = model.model_fields.get(str(key))
+        annotation = field.annotation if field else Any
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            _refuse_booleans(annotation, value, where, f"{prefix}{key}.")
+        elif any(
+            isinstance(item, bool) for item in (value if isinstance(value, list) else [value])
+        ):
+            kinds = _leaves(annotation)
+            if bool not in kinds and (int in kinds or float in kinds):
+                raise UserError(f"{where}{prefix}{key} = {value}: should be a number")
+
+
+def _leaves(annotation: Any) -> list[Any]:
+    """Return the types that an annotation is made of."""
+    inner = get_args(annotation)
+    return [leaf for each in inner for leaf in _leaves(each)] if inner else [annotation]
 
 
 def first_problem(error: ValidationError) -> tuple[str, str]:

@@ -3,7 +3,8 @@
 Importing the package costs nothing; `cl_bench.load("runs")` returns finished runs as a tidy
 DataFrame, `cl_bench.to_avalanche(benchmark, seed)` a task stream as Avalanche has them,
 `cl_bench.StrategyPlugin("flatness")` a strategy for Avalanche's training loop, and the command
-line is `python -m cl_bench`.
+line is `python -m cl_bench`. `Strategy`, `setting` and the rest are what a strategy of one's own
+is written with (docs/strategies.md).
 """
 
 from __future__ import annotations
@@ -19,18 +20,72 @@ os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
 if TYPE_CHECKING:
     from cl_bench.avalanche.plugin import StrategyPlugin
     from cl_bench.avalanche.to_avalanche import to_avalanche
+    from cl_bench.config import Scenario
+    from cl_bench.engine.learner import Learner
+    from cl_bench.engine.losses import cross_entropy, masked
+    from cl_bench.engine.settings import setting
+    from cl_bench.engine.state import Kept
+    from cl_bench.engine.strategy import Strategy
+    from cl_bench.engine.tasks import Batch, TaskData
+    from cl_bench.engine.trained import Trained
+    from cl_bench.methods.consolidation import Consolidation
+    from cl_bench.methods.exploration import Exploration
+    from cl_bench.methods.fisher import diagonal_fisher
+    from cl_bench.methods.precision import Diagonal, Kronecker, LowRank, Precision
+    from cl_bench.methods.projection import Projection
+    from cl_bench.methods.replay import Buffer, Replay
     from cl_bench.results.frames import load
 
     __version__: str
 
-__all__ = ["StrategyPlugin", "__version__", "load", "to_avalanche"]
-
-
-_ELSEWHERE = {
-    "load": "cl_bench.results.frames",
-    "to_avalanche": "cl_bench.avalanche.to_avalanche",
-    "StrategyPlugin": "cl_bench.avalanche.plugin",
+_HOME = {
+    "avalanche.plugin": ("StrategyPlugin",),
+    "avalanche.to_avalanche": ("to_avalanche",),
+    "config": ("Scenario",),
+    "engine.learner": ("Learner",),
+    "engine.losses": ("cross_entropy", "masked"),
+    "engine.settings": ("setting",),
+    "engine.state": ("Kept",),
+    "engine.strategy": ("Strategy",),
+    "engine.tasks": ("Batch", "TaskData"),
+    "engine.trained": ("Trained",),
+    "methods.consolidation": ("Consolidation",),
+    "methods.exploration": ("Exploration",),
+    "methods.fisher": ("diagonal_fisher",),
+    "methods.precision": ("Diagonal", "Kronecker", "LowRank", "Precision"),
+    "methods.projection": ("Projection",),
+    "methods.replay": ("Buffer", "Replay"),
+    "results.frames": ("load",),
 }
+"""Where each public name is, which is imported when it is first asked for."""
+_ELSEWHERE = {name: f"cl_bench.{module}" for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "Batch",
+    "Buffer",
+    "Consolidation",
+    "Diagonal",
+    "Exploration",
+    "Kept",
+    "Kronecker",
+    "Learner",
+    "LowRank",
+    "Precision",
+    "Projection",
+    "Replay",
+    "Scenario",
+    "Strategy",
+    "StrategyPlugin",
+    "TaskData",
+    "Trained",
+    "__version__",
+    "cross_entropy",
+    "diagonal_fisher",
+    "load",
+    "masked",
+    "setting",
+    "to_avalanche",
+]
 
 
 def __getattr__(name: str) -> Any:

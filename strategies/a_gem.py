@@ -5,16 +5,18 @@ Where it would, the part of the gradient that does is taken away.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from cl_bench.engine.linalg import gram
-from cl_bench.engine.strategy import setting
-from cl_bench.engine.tasks import TaskData
-from cl_bench.methods.replay import Replay, ReplaySettings
+from cl_bench.engine.settings import setting
+from cl_bench.engine.tasks import Batch, TaskData
+from cl_bench.methods.replay import TaskReplay
 
 
-class AGEM(Replay):
+class AGEM(TaskReplay):
     """Projects the gradient off that of a minibatch of the memory where the two are opposed.
 
     Eq. 11: g - (g . r / r . r) r where g . r < 0, with r the gradient at samples drawn from all
@@ -25,17 +27,20 @@ class AGEM(Replay):
 
     title = "A-GEM"
     source = "Chaudhry et al. 2019, ICLR (arXiv 1812.00420), eq. 11"
-    balance = "task"
-    per_task: int
 
-    class Settings(ReplaySettings):
-        """The memory's settings."""
+    per_task: int = setting(
+        0, "samples kept of each task; 0 divides the buffer among the tasks", low=0, later=True
+    )
 
-        per_task: int = setting(
-            0, "samples kept of each task; 0 divides the buffer among the tasks", low=0, later=True
-        )
+    @classmethod
+    def check_settings(cls, settings: dict[str, Any]) -> None:
+        if settings["per_task"] > settings["buffer_size"]:
+            raise ValueError(
+                f"per_task={settings['per_task']} is more than the memory has places; give at "
+                f"most buffer_size={settings['buffer_size']}"
+            )
 
-    def adjust_gradient(self, gradient: Tensor) -> None:
+    def adjust_gradient(self, gradient: Tensor, batch: Batch) -> None:
         kept = self.replayed()
         if kept is None:
             return
@@ -44,9 +49,6 @@ class AGEM(Replay):
         along, power = gram(rows, rows)[:, 1].unsqueeze(-1).unbind(1)
         share = torch.where(along < 0, along / power, 0)
         gradient.addcmul_(share.to(gradient.dtype), reference, value=-1)
-
-    def after_step(self) -> None:
-        """Keep nothing yet: the memory is of past tasks."""
 
     def end_task(self, task: TaskData) -> None:
         self.buffer.add_sample(task, self.per_task or self.buffer_size)

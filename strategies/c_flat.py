@@ -6,9 +6,13 @@ valleys from narrow ones.
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor
 
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench.engine.settings import setting
+from cl_bench.engine.strategy import Strategy
+from cl_bench.engine.tasks import Batch
 from cl_bench.methods.ascent import uphill
 
 
@@ -22,25 +26,18 @@ class CFlat(Strategy):
 
     title = "C-Flat"
     source = "Bian et al. 2024, NeurIPS (arXiv 2404.00986), algorithm 1; the authors' code"
-    rho: Tensor
-    smoothing: Tensor
 
-    class Settings(StrategySettings):
-        """How far to look, and how much the slope counts."""
+    rho: Tensor = setting(
+        0.1, "radius of the neighbourhood", low=0, high=100, tune=(0.01, 0.5), log=True
+    )
+    smoothing: Tensor = setting(
+        0.2, "lambda, weight of the slope", low=0, high=100, tune=(0.01, 2.0), log=True
+    )
 
-        rho: float = setting(
-            0.1, "radius of the neighbourhood", low=0, high=100, tune=(0.01, 0.5), log=True
-        )
-        smoothing: float = setting(
-            0.2, "lambda, weight of the slope", low=0, high=100, tune=(0.01, 2.0), log=True
-        )
-
-    def adjust_gradient(self, gradient: Tensor) -> None:
-        above = self._gradient_at(self.theta + uphill(gradient, self.rho))
+    def adjust_gradient(self, gradient: Tensor, batch: Batch) -> None:
+        slope_at = partial(self.learner.gradient_of, batch)
+        above = slope_at(theta=self.theta + uphill(gradient, self.rho))
         steepest = self.theta + uphill(above - gradient, self.rho)
-        slope = self._gradient_at(steepest)
-        beyond = self._gradient_at(steepest + uphill(slope, self.rho))
+        slope = slope_at(theta=steepest)
+        beyond = slope_at(theta=steepest + uphill(slope, self.rho))
         gradient.copy_(above).addcmul_(self.smoothing, beyond - slope)
-
-    def _gradient_at(self, theta: Tensor) -> Tensor:
-        return self.learner.gradient_of(self.learner.batch, theta=theta)

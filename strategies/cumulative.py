@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cl_bench.engine.strategy import setting
-from cl_bench.methods.exploration import Exploration, ExplorationSettings
+from cl_bench.engine.settings import setting
+from cl_bench.methods.exploration import Exploration
 
 
 class Cumulative(Exploration):
@@ -25,15 +25,12 @@ class Cumulative(Exploration):
     source = "the field's warm upper reference; Lomonaco et al. 2021 (arXiv 2104.00405)"
     all_data = True
 
-    class Settings(ExplorationSettings):
-        """Exploration at the end, and the length of training."""
-
-        iterations: int = setting(
-            0,
-            "minibatches at each task; 0 is the protocol's, of all tasks so far",
-            low=0,
-            later=True,
-        )
+    iterations: int = setting(
+        0,
+        "minibatches at each task; 0 is the protocol's, of all tasks so far",
+        low=0,
+        later=True,
+    )
 
     @classmethod
     def task_steps(

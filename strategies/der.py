@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cl_bench.engine.strategy import setting
+from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import Batch
-from cl_bench.methods.replay import DarkReplay, ReplaySettings
+from cl_bench.methods.replay import DarkReplay
 
 
 class DER(DarkReplay):
@@ -23,15 +23,11 @@ class DER(DarkReplay):
 
     title = "DER"
     source = "Buzzega et al. 2020, NeurIPS (arXiv 2004.07211), eq. 6, algorithm 1"
-    alpha: Tensor
 
-    class Settings(ReplaySettings):
-        """The buffer's settings and the weight."""
-
-        alpha: float = setting(
-            0.5, "weight of the kept logits", low=0, high=1e6, tune=(0.05, 5.0), log=True
-        )
+    alpha: Tensor = setting(
+        0.5, "weight of the kept logits", low=0, high=1e6, tune=(0.05, 5.0), log=True
+    )
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        loss, change = self.losses(logits)
+        loss, change = self.losses(logits, batch)
         return loss + self.alpha * change

@@ -8,9 +8,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from cl_bench.engine.losses import cross_entropy
-from cl_bench.engine.strategy import setting
+from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import Batch
-from cl_bench.methods.replay import DarkReplay, ReplaySettings
+from cl_bench.methods.replay import DarkReplay
 
 
 class DERPlusPlus(DarkReplay):
@@ -21,31 +21,21 @@ class DERPlusPlus(DarkReplay):
 
     title = "DER++"
     source = "Buzzega et al. 2020, NeurIPS (arXiv 2004.07211), eq. 7, algorithm 2"
-    alpha: Tensor
-    beta: Tensor
 
-    class Settings(ReplaySettings):
-        """The buffer's settings and the two weights."""
-
-        alpha: float = setting(
-            0.5, "weight of the kept logits", low=0, high=1e6, tune=(0.05, 5.0), log=True
-        )
-        beta: float = setting(
-            0.5, "weight of the kept labels", low=0, high=1e6, tune=(0.05, 5.0), log=True
-        )
+    alpha: Tensor = setting(
+        0.5, "weight of the kept logits", low=0, high=1e6, tune=(0.05, 5.0), log=True
+    )
+    beta: Tensor = setting(
+        0.5, "weight of the kept labels", low=0, high=1e6, tune=(0.05, 5.0), log=True
+    )
 
     def begin_step(self, batch: Batch) -> Batch:
-        batch = super().begin_step(batch)
-        self.labelled = self.replayed("replay labels")
-        return batch if self.labelled is None else batch.joined(self.labelled)
+        return super().begin_step(batch).joined(self.replayed("replay labels"))
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        loss, change = self.losses(logits)
-        if self.labelled is None:
+        loss, change = self.losses(logits, batch)
+        labelled = batch.parts.get("replay labels")
+        if labelled is None:
             return loss
-        last = logits[:, -self.labelled.labels.shape[1] :]
-        return loss + self.alpha * change + self.beta * cross_entropy(last, self.labelled)
-
-    def after_step(self) -> None:
-        super().after_step()
-        del self.labelled
+        said = batch.split(logits)["replay labels"]
+        return loss + self.alpha * change + self.beta * cross_entropy(said, labelled)

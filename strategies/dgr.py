@@ -14,11 +14,11 @@ from torch import Tensor
 from cl_bench.config import Scenario
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.losses import cross_entropy, masked
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench.engine.settings import setting
+from cl_bench.engine.strategy import Strategy
 from cl_bench.engine.tasks import Batch, TaskData
 from cl_bench.methods.distillation import certainties, competing, cross_entropy_to, probabilities
 from cl_bench.methods.generator import Generator
-from cl_bench.methods.replay import Replayed
 
 
 class DGR(Strategy):
@@ -36,26 +36,18 @@ class DGR(Strategy):
 
     title = "DGR"
     source = "Shin et al. 2017, NeurIPS (arXiv 1705.08690), eq. 1; van de Ven & Tolias 2019"
-    distill: bool
-    temperature: Tensor
-    hidden: int
-    latent: int
-    generator_rate: Tensor
 
-    class Settings(StrategySettings):
-        """Targets, and the generator."""
-
-        distill: bool = setting(
-            False, "train generated images on the old probabilities, not on the likeliest label"
-        )
-        temperature: float = setting(
-            2.0, "temperature T of the probabilities; the loss is times T^2", low=0.1, high=100
-        )
-        hidden: int = setting(100, "units of each hidden layer of the auto-encoder", low=1)
-        latent: int = setting(32, "size of the auto-encoder's code", low=1)
-        generator_rate: float = setting(
-            0.005, "Adam's rate for the generator", low=0, high=0.1, tune=(1e-4, 1e-1), log=True
-        )
+    distill: bool = setting(
+        False, "train generated images on the old probabilities, not on the likeliest label"
+    )
+    temperature: Tensor = setting(
+        2.0, "temperature T of the probabilities; the loss is times T^2", low=0.1, high=100
+    )
+    hidden: int = setting(100, "units of each hidden layer of the auto-encoder", low=1)
+    latent: int = setting(32, "size of the auto-encoder's code", low=1)
+    generator_rate: Tensor = setting(
+        0.005, "Adam's rate for the generator", low=0, high=0.1, tune=(1e-4, 1e-1), log=True
+    )
 
     def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
         super().__init__(learner, settings)
@@ -81,20 +73,15 @@ class DGR(Strategy):
         share = 1 + self.old_decoder.shape[1] / self.theta.shape[1]
         learner.count_passes(share * size / learner.batch_size / 3)
         labels = masked(targets, learner.outputs.seen(learner.task - 1)).argmax(-1)
-        return Replayed(
-            torch.cat([batch.images, images], 1),
-            torch.cat([batch.labels, labels], 1),
-            batch.mask,
-            extra={"targets": targets},
-        )
+        said = {"targets": targets}
+        return batch.joined(Batch(images, labels, batch.mask, name="generated", extra=said))
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        learner = self.learner
-        size = learner.fresh.labels.shape[1]
-        loss = cross_entropy(logits[:, :size], learner.fresh)
-        if not isinstance(batch, Replayed):
+        learner, said, generated = self.learner, batch.split(logits), batch.parts.get("generated")
+        loss = cross_entropy(said["fresh"], batch.fresh)
+        if generated is None:
             return loss
-        new, old = competing(learner, logits[:, size:], batch.extra["targets"])
+        new, old = competing(learner, said["generated"], generated.extra["targets"])
         if self.distill:
             wanted = probabilities(old, self.temperature)
             replay = self.temperature**2 * cross_entropy_to(wanted, new, self.temperature)
@@ -104,10 +91,10 @@ class DGR(Strategy):
             replay = replay / learner.task
         return loss.lerp(replay, self._past_share())
 
-    def after_step(self) -> None:
+    def after_step(self, batch: Batch) -> None:
         assert self.generator is not None
-        learner, images = self.learner, self.learner.batch.images
-        size, many = learner.fresh.labels.shape[1], images.shape[1]
+        learner, images = self.learner, batch.images
+        size, many = batch.fresh.labels.shape[1], images.shape[1]
         weights = torch.full((many,), self._past_share() / size, device=learner.device)
         weights[:size] = (1 - self._past_share()) / size
         self.generator.train(images, learner.normal("noise", many, self.latent), weights)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from cl_bench.engine.learner import Learner
-from cl_bench.engine.strategy import setting
+from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import Batch, TaskData
-from cl_bench.methods.replay import Replay, ReplaySettings
+from cl_bench.methods.replay import Replay
 
 
 class ER(Replay):
@@ -19,30 +19,22 @@ class ER(Replay):
 
     title = "ER"
     source = "Chaudhry et al. 2019 (arXiv 1902.10486), algorithm 1 with a reservoir"
-    fill: Literal["stream", "task"]
 
-    class Settings(ReplaySettings):
-        """The buffer's settings, and when it is filled."""
-
-        fill: Literal["stream", "task"] = setting(
-            "stream",
-            "when samples are kept: as they come, a reservoir of the stream; or at a task's end, "
-            "as many of each task",
-            later=True,
-        )
+    fill: Literal["stream", "task"] = setting(
+        "stream",
+        "when samples are kept: as they come, a reservoir of the stream; or at a task's end, "
+        "as many of each task",
+        later=True,
+    )
 
     def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
         if settings["fill"] == "task":
             self.balance = "task"
         super().__init__(learner, settings)
 
-    def begin_step(self, batch: Batch) -> Batch:
-        kept = self.replayed()
-        return batch if kept is None else batch.joined(kept)
-
-    def after_step(self) -> None:
+    def after_step(self, batch: Batch) -> None:
         if self.fill == "stream":
-            super().after_step()
+            super().after_step(batch)
 
     def end_task(self, task: TaskData) -> None:
         if self.fill == "task":

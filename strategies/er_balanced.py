@@ -5,7 +5,6 @@ A plain reservoir keeps classes as often as the stream shows them, and forgets t
 
 from __future__ import annotations
 
-from cl_bench.engine.tasks import Batch
 from cl_bench.methods.replay import Replay
 
 
@@ -21,7 +20,3 @@ class BalancedER(Replay):
     title = "ER (class-balanced)"
     source = "Chrysakis & Moens 2020, ICML (PMLR 119), algorithm 1 (CBRS)"
     balance = "class"
-
-    def begin_step(self, batch: Batch) -> Batch:
-        kept = self.replayed()
-        return batch if kept is None else batch.joined(kept)

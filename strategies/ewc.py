@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from cl_bench.engine.tasks import TaskData
-from cl_bench.methods.consolidation import Consolidation, FisherSettings
-from cl_bench.methods.fisher import Estimator, diagonal_fisher
+from cl_bench.methods.consolidation import FisherConsolidation
+from cl_bench.methods.fisher import diagonal_fisher
 from cl_bench.methods.precision import Diagonal
 
 
-class EWC(Consolidation):
+class EWC(FisherConsolidation):
     """One quadratic penalty a task, each about its own anchor."""
 
     title = "EWC"
     source = "Kirkpatrick et al. 2017, PNAS 114 (arXiv 1612.00796), eq. 3"
     precision: Diagonal | None
-    Settings = FisherSettings
-    fisher: Estimator
-    fisher_samples: int
 
     def measure(self, task: TaskData) -> Diagonal:
         fisher = diagonal_fisher(self.learner, task, self.fisher, self.fisher_samples)

@@ -11,13 +11,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cl_bench.engine.strategy import setting
+from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.methods.consolidation import SnapshotConsolidation, SnapshotSettings
+from cl_bench.methods.consolidation import SnapshotConsolidation
 from cl_bench.methods.fluctuation import (
     Kind,
     fluctuations,
-    kronecker_fluctuation,
+    kronecker_penalty,
     principal_components,
 )
 from cl_bench.methods.precision import Diagonal, Kronecker, LowRank, Precision
@@ -34,53 +34,33 @@ class Flatness(SnapshotConsolidation):
 
     title = "Flatness consolidation"
     source = "from the variance-flatness relation of Feng & Tu 2020 (arXiv 2001.01678); ours"
-    shape: str
-    fluctuation: Kind
-    gamma: Tensor
-    rank: int
-    kept_rank: int
 
-    class Settings(SnapshotSettings):
-        """Strength, shape, and how the fluctuation is taken."""
-
-        strength: float = setting(
-            0.001, "weight of the penalty", low=0, high=1e12, tune=(1e-5, 1e6), log=True
-        )
-        every: int = setting(20, "apply the implicit step once every so many training steps", low=1)
-        shape: Shape = setting("kronecker", "which combinations of weights are held")
-        fluctuation: Kind = setting(
-            "increments", "changes between snapshots, or deviations from their mean"
-        )
-        gamma: float = setting(1.0, "power of the variance that gives the precision", low=0, high=4)
-        rank: int = setting(50, "low-rank shapes: directions taken from each task", low=1)
-        kept_rank: int = setting(150, "low-rank shapes: directions kept of all tasks", low=1)
+    strength: Tensor = setting(
+        0.001, "weight of the penalty", low=0, high=1e12, tune=(1e-5, 1e6), log=True
+    )
+    every: int = setting(20, "apply the implicit step once every so many training steps", low=1)
+    shape: Shape = setting("kronecker", "which combinations of weights are held")
+    fluctuation: Kind = setting(
+        "increments", "changes between snapshots, or deviations from their mean"
+    )
+    gamma: Tensor = setting(1.0, "power of the variance that gives the precision", low=0, high=4)
+    rank: int = setting(
+        50,
+        "low-rank shapes: directions taken from each task, at most those its snapshots span",
+        low=1,
+    )
+    kept_rank: int = setting(150, "low-rank shapes: directions kept of all tasks", low=1)
 
     def measure(self, task: TaskData) -> Precision:
         moves = fluctuations(self.take_snapshots(), self.fluctuation)
         anchor = self.theta.clone()
         if self.shape == "kronecker":
-            return self._kronecker(moves, anchor)
+            past = self.precision
+            assert past is None or isinstance(past, Kronecker)
+            return kronecker_penalty(moves, self.gamma, self.learner.network, anchor, past)
         if self.shape == "diagonal":
             return self._diagonal(moves.square().mean(1), anchor)
         return self._low_rank(moves, anchor)
-
-    def _kronecker(self, moves: Tensor, anchor: Tensor) -> Kronecker:
-        network, past = self.learner.network, self.precision
-        assert past is None or isinstance(past, Kronecker)
-        found = kronecker_fluctuation(
-            moves, network.layer_blocks, None if past is None else past.factors
-        )
-        joined = Kronecker(
-            network,
-            [layer.left for layer in found],
-            [layer.right for layer in found],
-            [layer.variance.pow(self.gamma.unsqueeze(-1)) for layer in found],
-            [layer.factors for layer in found],
-            anchor,
-        )
-        if past is not None:
-            joined.take_in(past)
-        return joined
 
     def _diagonal(self, variance: Tensor, anchor: Tensor) -> Diagonal:
         omega = variance.pow(self.gamma)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cl_bench.engine.strategy import setting
+from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import Batch, TaskData
-from cl_bench.methods.replay import Replay, ReplaySettings
+from cl_bench.methods.replay import Replay
 
 
 class GDumb(Replay):
@@ -28,12 +28,8 @@ class GDumb(Replay):
     source = "Prabhu et al. 2020, ECCV, section 3, algorithm 1; passes of the authors' code"
     restart = True
     balance = "class"
-    passes: int
 
-    class Settings(ReplaySettings):
-        """The buffer's settings and the length of training."""
-
-        passes: int = setting(128, "passes over what the buffer holds at each task", low=1)
+    passes: int = setting(128, "passes over what the buffer holds at each task", low=1)
 
     @classmethod
     def task_steps(
@@ -52,5 +48,5 @@ class GDumb(Replay):
         assert kept is not None
         return kept
 
-    def after_step(self) -> None:
+    def after_step(self, batch: Batch) -> None:
         """Keep nothing: what is kept of the task was chosen as it began."""

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.linalg import gram, nonnegative_minimum
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting
-from cl_bench.engine.tasks import TaskData
+from cl_bench.engine.settings import setting
+from cl_bench.engine.strategy import Strategy
+from cl_bench.engine.tasks import Batch, TaskData
 from cl_bench.methods.replay import Buffer
 
 
@@ -29,22 +30,17 @@ class GEM(Strategy):
     title = "GEM"
     source = "Lopez-Paz & Ranzato 2017, NeurIPS (arXiv 1706.08840), eq. 11, algorithm 1"
     keeps_samples = True
-    memory_per_task: int
-    margin: Tensor
 
-    class Settings(StrategySettings):
-        """The memory and the margin."""
-
-        memory_per_task: int = setting(256, "samples kept of each task", low=1)
-        margin: float = setting(
-            0.5, "gamma, least weight of each past task's gradient", low=0, high=100, tune=(0, 1)
-        )
+    memory_per_task: int = setting(256, "samples kept of each task", low=1)
+    margin: Tensor = setting(
+        0.5, "gamma, least weight of each past task's gradient", low=0, high=100, tune=(0, 1)
+    )
 
     def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
         super().__init__(learner, settings)
         self.memories: list[Buffer] = []
 
-    def adjust_gradient(self, gradient: Tensor) -> None:
+    def adjust_gradient(self, gradient: Tensor, batch: Batch) -> None:
         if not self.memories:
             return
         past = [self.learner.gradient_of(memory.all()) for memory in self.memories]

@@ -14,10 +14,10 @@ from torch import Tensor
 from cl_bench.config import Scenario
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.linalg import symmetric_eigen
-from cl_bench.engine.strategy import setting
+from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import TaskData
 from cl_bench.methods.layerwise import layer_inputs
-from cl_bench.methods.projection import Projection, ProjectionSettings
+from cl_bench.methods.projection import Projection
 
 _NOTHING = 1e-9
 """Directions with a smaller share of the energy are rounding."""
@@ -41,22 +41,15 @@ class GPM(Projection):
     source = "Saha et al. 2021, ICLR (arXiv 2103.09762), eq. 5-9, algorithm 1"
     scenarios = frozenset({Scenario.TASK, Scenario.DOMAIN})
     networks = frozenset({"mlp"})
-    input_threshold: Tensor
-    threshold: Tensor
-    increase: Tensor
-    samples: int
 
-    class Settings(ProjectionSettings):
-        """How much of the past inputs is held."""
-
-        input_threshold: float = setting(
-            0.95, "epsilon of the first layer: share of energy held", low=0, high=1, tune=(0.8, 1)
-        )
-        threshold: float = setting(
-            0.99, "epsilon of the other layers: share of energy held", low=0, high=1, tune=(0.8, 1)
-        )
-        increase: float = setting(0.0, "growth of both at each task, up to 1", low=0, high=1)
-        samples: int = setting(300, "training images a task whose inputs are decomposed", low=1)
+    input_threshold: Tensor = setting(
+        0.95, "epsilon of the first layer: share of energy held", low=0, high=1, tune=(0.8, 1)
+    )
+    threshold: Tensor = setting(
+        0.99, "epsilon of the other layers: share of energy held", low=0, high=1, tune=(0.8, 1)
+    )
+    increase: Tensor = setting(0.0, "growth of both at each task, up to 1", low=0, high=1)
+    samples: int = setting(300, "training images a task whose inputs are decomposed", low=1)
 
     def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
         super().__init__(learner, settings)

@@ -14,15 +14,15 @@ from torch.nn import functional
 
 from cl_bench.config import Scenario
 from cl_bench.engine.learner import Learner
-from cl_bench.engine.strategy import Strategy, setting
+from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import PIXEL_SCALE, Batch, TaskData
-from cl_bench.methods.replay import ReplaySettings
+from cl_bench.methods.replay import Rehearsal
 
 FARTHEST = -4.0
 """Less the squared distance of opposite features: the logit of classes that have no mean."""
 
 
-class ICaRL(Strategy):
+class ICaRL(Rehearsal):
     """Sigmoid outputs, of which new ones learn labels and old ones what the last network says.
 
     The loss is that of algorithm 3. After a task, `buffer_size` places are shared by all classes
@@ -40,17 +40,10 @@ class ICaRL(Strategy):
     title = "iCaRL"
     source = "Rebuffi et al. 2017, CVPR (arXiv 1611.07725), eq. 1-4, algorithms 1-5"
     scenarios = frozenset({Scenario.CLASS, Scenario.TASK})
-    keeps_samples = True
-    buffer_size: int
-    replay_batch_size: int
-    candidates: int
 
-    class Settings(ReplaySettings):
-        """The memory, and what it is chosen from."""
-
-        candidates: int = setting(
-            4000, "images of a task to choose from; at least twice buffer_size is wise", low=1
-        )
+    candidates: int = setting(
+        4000, "images of a task to choose from; at least twice buffer_size is wise", low=1
+    )
 
     def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
         super().__init__(learner, settings)
@@ -89,7 +82,7 @@ class ICaRL(Strategy):
         index = drawn.topk(count, 1).indices.gather(1, turn)
         labels = self._seen()[index // places]
         mask = learner.outputs_of(learner.outputs.of_task.long().argmax(0)[labels])
-        return batch.joined(Batch(_floats(_at(exemplars, index)), labels, mask))
+        return batch.joined(Batch(_floats(_at(exemplars, index)), labels, mask, name="replay"))
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         learner = self.learner
@@ -119,9 +112,9 @@ class ICaRL(Strategy):
         self.means = functional.normalize(features.unflatten(1, chosen.shape[1:3]).mean(2), dim=-1)
         self.old = self.theta.clone()
 
-    def predict(self, images: Tensor) -> Tensor:
+    def predict(self, images: Tensor, task: int | None) -> Tensor:
         if self.means is None:
-            return super().predict(images)
+            return super().predict(images, task)
         features = self._features(images)
         # Both have length 1: the squared distance is 2 less twice their product.
         near = 2 * torch.bmm(features, self.means.transpose(1, 2)) - 2

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from cl_bench.engine.linalg import symmetric_eigen
-from cl_bench.engine.strategy import setting
+from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.methods.consolidation import Consolidation, FisherSettings
+from cl_bench.methods.consolidation import FisherConsolidation
 from cl_bench.methods.fisher import fisher_cotangents
 from cl_bench.methods.layerwise import layer_inputs, layer_signals
 from cl_bench.methods.precision import Kronecker, Precision, Several
@@ -22,7 +22,7 @@ from cl_bench.methods.precision import Kronecker, Precision, Several
 Factors = list[tuple[Tensor, Tensor]]
 
 
-class KFACLaplace(Consolidation):
+class KFACLaplace(FisherConsolidation):
     """A layer's Fisher information = B x A, the second moments of its signals and its inputs.
 
     "online" is the recursion of eq. 8: the past's precision, times a decay, and the newest
@@ -37,25 +37,18 @@ class KFACLaplace(Consolidation):
     title = "KFAC-Laplace"
     source = "Ritter et al. 2018, NeurIPS (arXiv 1805.07810), eq. 8 and 12"
     networks = frozenset({"mlp"})
-    variant: str
-    fisher: str
-    fisher_samples: int
-    decay: Tensor
 
-    class Settings(FisherSettings):
-        """The Fisher's settings, and how tasks are put together."""
-
-        strength: float = setting(
-            3.0, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-2, 1e7), log=True
-        )
-        every: int = setting(20, "apply the implicit step once every so many training steps", low=1)
-        variant: Literal["online", "per-task"] = setting(
-            "online", "one precision about the newest weights, or one a task about its own"
-        )
-        fisher: Literal["exact", "sampled", "empirical"] = setting(
-            "exact", "expectation over all outputs, one drawn from the model, or the label"
-        )
-        decay: float = setting(1.0, "online: factor on the past at each task", low=0, high=1)
+    strength: Tensor = setting(
+        3.0, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-2, 1e7), log=True
+    )
+    every: int = setting(20, "apply the implicit step once every so many training steps", low=1)
+    variant: Literal["online", "per-task"] = setting(
+        "online", "one precision about the newest weights, or one a task about its own"
+    )
+    fisher: Literal["exact", "sampled", "empirical"] = setting(
+        "exact", "expectation over all outputs, one drawn from the model, or the label"
+    )
+    decay: Tensor = setting(1.0, "online: factor on the past at each task", low=0, high=1)
 
     def measure(self, task: TaskData) -> Precision:
         new, past = self._factors(task), self.precision

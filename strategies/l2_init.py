@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from cl_bench.engine.learner import Learner
-from cl_bench.engine.strategy import setting
+from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.methods.consolidation import Consolidation, ConsolidationSettings
+from cl_bench.methods.consolidation import Consolidation
 from cl_bench.methods.precision import Diagonal
 
 
@@ -24,12 +25,9 @@ class L2Init(Consolidation):
     source = "Kumar et al. 2023 (arXiv 2308.11958), the loss of section 4; strength is 2 lambda"
     precision: Diagonal
 
-    class Settings(ConsolidationSettings):
-        """The strength alone."""
-
-        strength: float = setting(
-            1e-4, "weight of the penalty (2 lambda)", low=0, high=1e12, tune=(1e-6, 1e-2), log=True
-        )
+    strength: Tensor = setting(
+        1e-4, "weight of the penalty (2 lambda)", low=0, high=1e12, tune=(1e-6, 1e-2), log=True
+    )
 
     def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
         super().__init__(learner, settings)

@@ -6,11 +6,13 @@ the inverse square of the loss's measured flatness F_i along it.
 
 from __future__ import annotations
 
-from cl_bench.engine.strategy import setting
+from torch import Tensor
+
+from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import TaskData
 from cl_bench.instruments.flatness import flatness
 from cl_bench.instruments.loss import mean_loss
-from cl_bench.methods.consolidation import SnapshotConsolidation, SnapshotSettings
+from cl_bench.methods.consolidation import SnapshotConsolidation
 from cl_bench.methods.fluctuation import fluctuations, principal_components
 from cl_bench.methods.precision import LowRank
 
@@ -24,18 +26,13 @@ class LDC(SnapshotConsolidation):
     title = "LDC"
     source = "Feng & Tu 2020 (arXiv 2001.01678), our reading; strength is twice the paper's lambda"
     precision: LowRank | None
-    directions: int
-    flatness_samples: int
 
-    class Settings(SnapshotSettings):
-        """Strength, number of directions, and how flatness is measured."""
-
-        strength: float = setting(
-            0.3, "weight of the penalty (2 lambda)", low=0, high=1e12, tune=(1e-3, 1e4), log=True
-        )
-        every: int = setting(10, "apply the implicit step once every so many training steps", low=1)
-        directions: int = setting(20, "Nc, principal directions held for each task", low=1)
-        flatness_samples: int = setting(1000, "training images the loss is taken over", low=1)
+    strength: Tensor = setting(
+        0.3, "weight of the penalty (2 lambda)", low=0, high=1e12, tune=(1e-3, 1e4), log=True
+    )
+    every: int = setting(10, "apply the implicit step once every so many training steps", low=1)
+    directions: int = setting(20, "Nc, principal directions held for each task", low=1)
+    flatness_samples: int = setting(1000, "training images the loss is taken over", low=1)
 
     def measure(self, task: TaskData) -> LowRank:
         found = principal_components(

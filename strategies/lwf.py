@@ -11,7 +11,8 @@ from torch import Tensor
 from cl_bench.config import Scenario
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.losses import cross_entropy
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench.engine.settings import setting
+from cl_bench.engine.strategy import Strategy
 from cl_bench.engine.tasks import Batch, TaskData
 from cl_bench.methods.distillation import competing, cross_entropy_to, probabilities
 
@@ -28,18 +29,13 @@ class LwF(Strategy):
 
     title = "LwF"
     source = "Li & Hoiem 2017, IEEE TPAMI 40 (arXiv 1606.09282), algorithm 1, eq. 1-3"
-    strength: Tensor
-    temperature: Tensor
 
-    class Settings(StrategySettings):
-        """Weight and temperature."""
-
-        strength: float = setting(
-            1.0, "weight lambda_o of the old outputs", low=0, high=1e6, tune=(1e-2, 1e2), log=True
-        )
-        temperature: float = setting(
-            2.0, "temperature T of the compared outputs", low=0.1, high=100, tune=(1, 8), log=True
-        )
+    strength: Tensor = setting(
+        1.0, "weight lambda_o of the old outputs", low=0, high=1e6, tune=(1e-2, 1e2), log=True
+    )
+    temperature: Tensor = setting(
+        2.0, "temperature T of the compared outputs", low=0.1, high=100, tune=(1, 8), log=True
+    )
 
     def __init__(self, learner: Learner, settings: dict[str, object]) -> None:
         super().__init__(learner, settings)

@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cl_bench.engine.strategy import setting
+from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import Batch, TaskData
-from cl_bench.methods.consolidation import Consolidation, ConsolidationSettings
+from cl_bench.methods.consolidation import Consolidation
 from cl_bench.methods.fisher import minibatch_gradients
 from cl_bench.methods.precision import Diagonal
 
@@ -24,21 +24,16 @@ class MAS(Consolidation):
     title = "MAS"
     source = "Aljundi et al. 2018, ECCV (arXiv 1711.09601), eq. 2-5; strength is 2 lambda"
     precision: Diagonal | None
-    samples: int
-    gradients: str
 
-    class Settings(ConsolidationSettings):
-        """Strength and number of images."""
-
-        strength: float = setting(
-            0.01, "weight of the penalty (2 lambda)", low=0, high=1e12, tune=(1e-5, 1e5), log=True
-        )
-        samples: int = setting(2000, "training images the sensitivity is averaged over", low=1)
-        gradients: Literal["per-sample", "batch-mean"] = setting(
-            "per-sample",
-            "whose absolute values are averaged: each image's, or each minibatch's",
-            later=True,
-        )
+    strength: Tensor = setting(
+        0.01, "weight of the penalty (2 lambda)", low=0, high=1e12, tune=(1e-5, 1e5), log=True
+    )
+    samples: int = setting(2000, "training images the sensitivity is averaged over", low=1)
+    gradients: Literal["per-sample", "batch-mean"] = setting(
+        "per-sample",
+        "whose absolute values are averaged: each image's, or each minibatch's",
+        later=True,
+    )
 
     def measure(self, task: TaskData) -> Diagonal:
         measured = self._of_batches if self.gradients == "batch-mean" else self._of_samples

@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
-from cl_bench.engine.strategy import setting
-from cl_bench.engine.tasks import TaskData
-from cl_bench.methods.replay import Replay, ReplaySettings
+from cl_bench.engine.settings import setting
+from cl_bench.engine.tasks import Batch, TaskData
+from cl_bench.methods.replay import TaskReplay
 
 
-class MCSGD(Replay):
+class MCSGD(TaskReplay):
     """Some steps after each task that lower the loss along both lines, the past's and the new one.
 
     w-bar is the argmin over w of the mean over alpha in (0, 1] of L_past(w-bar' + alpha (w -
@@ -28,28 +28,16 @@ class MCSGD(Replay):
 
     title = "MC-SGD"
     source = "Mirzadeh et al. 2021, ICLR (arXiv 2010.04495), Mode Connectivity SGD"
-    balance = "task"
-    line_steps: int
-    path_points: int
-    start: Tensor
 
-    class Settings(ReplaySettings):
-        """The buffer's settings, and the search along the lines."""
-
-        line_steps: int = setting(
-            100, "steps at a task's end that lower the loss along lines", low=1
-        )
-        path_points: int = setting(5, "points on each line where the loss is taken", low=1)
-        start: float = setting(
-            0.9, "where the search starts: 0 at the old minimum, 1 at the new", low=0, high=1
-        )
+    line_steps: int = setting(100, "steps at a task's end that lower the loss along lines", low=1)
+    path_points: int = setting(5, "points on each line where the loss is taken", low=1)
+    start: Tensor = setting(
+        0.9, "where the search starts: 0 at the old minimum, 1 at the new", low=0, high=1
+    )
 
     @classmethod
     def extra_steps(cls, settings: dict[str, Any]) -> int:
         return 1 + int(settings["line_steps"])  # the first is an ordinary one
-
-    def after_step(self) -> None:
-        """Keep nothing: the past must hold no sample of this task yet."""
 
     def begin_task(self, task: TaskData) -> None:
         self.past = self.theta.clone()
@@ -61,7 +49,7 @@ class MCSGD(Replay):
             self.theta.copy_(self.past.lerp(self.new, self.start))
             self.learner.optimizer.reset()
 
-    def adjust_gradient(self, gradient: Tensor) -> None:
+    def adjust_gradient(self, gradient: Tensor, batch: Batch) -> None:
         if self.new is None:
             return
         learner, points = self.learner, self.path_points
@@ -71,11 +59,11 @@ class MCSGD(Replay):
         gradient += learner.gradient_of(kept)
         for point in range(1, points):
             alpha = point / points
-            for batch, end in ((kept, self.past), (learner.batch, self.new)):
+            for samples, end in ((kept, self.past), (batch, self.new)):
                 at = end.lerp(self.theta, alpha)
-                gradient.add_(learner.gradient_of(batch, theta=at), alpha=alpha)
+                gradient.add_(learner.gradient_of(samples, theta=at), alpha=alpha)
         gradient /= 2 * points
 
     def end_task(self, task: TaskData) -> None:
-        self.buffer.add_sample(task, self.buffer_size)
+        super().end_task(task)
         del self.past, self.new

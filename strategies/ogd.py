@@ -12,10 +12,10 @@ from torch import Tensor
 
 from cl_bench.config import Scenario
 from cl_bench.engine.linalg import symmetric_eigen
-from cl_bench.engine.strategy import setting
+from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import TaskData
 from cl_bench.methods.layerwise import layer_inputs, layer_signals
-from cl_bench.methods.projection import Projection, ProjectionSettings
+from cl_bench.methods.projection import Projection
 
 _SPANNED = 1e-6
 """A unit gradient whose squared rest beyond those already kept is less adds no direction."""
@@ -41,16 +41,11 @@ class OGD(Projection):
     scenarios = frozenset({Scenario.TASK, Scenario.DOMAIN})
     networks = frozenset({"mlp"})
     keeps_samples = True
-    variant: str
-    memory: int
 
-    class Settings(ProjectionSettings):
-        """Which gradients are kept, and how many."""
-
-        variant: Literal["gtl", "ave", "all"] = setting(
-            "gtl", "outputs whose gradients are kept: the label's, their mean, or each"
-        )
-        memory: int = setting(1000, "gradients kept of all tasks together, as many of each", low=1)
+    variant: Literal["gtl", "ave", "all"] = setting(
+        "gtl", "outputs whose gradients are kept: the label's, their mean, or each"
+    )
+    memory: int = setting(1000, "gradients kept of all tasks together, as many of each", low=1)
 
     counts: tuple[int, ...] = ()
     """Gradients kept of each past task."""

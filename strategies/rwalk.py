@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cl_bench.engine.strategy import setting
-from cl_bench.engine.tasks import TaskData
-from cl_bench.methods.consolidation import Consolidation, ConsolidationSettings
+from cl_bench.engine.settings import setting
+from cl_bench.engine.tasks import Batch, TaskData
+from cl_bench.methods.consolidation import Consolidation
 from cl_bench.methods.fisher import scores
 from cl_bench.methods.precision import Diagonal
 
@@ -34,21 +34,15 @@ class RWalk(Consolidation):
     title = "RWalk"
     source = "Chaudhry et al. 2018, ECCV (arXiv 1801.10112), eq. 6-8; strength is twice its lambda"
     precision: Diagonal | None
-    fisher_rate: Tensor
-    damping: Tensor
-    interval: int
 
-    class Settings(ConsolidationSettings):
-        """Strength, and how Fisher and score are taken."""
-
-        strength: float = setting(
-            2.0, "weight of the penalty (2 lambda)", low=0, high=1e12, tune=(1e-3, 1e6), log=True
-        )
-        fisher_rate: float = setting(
-            0.9, "alpha, weight of the newest minibatch in the Fisher's average", low=0, high=1
-        )
-        damping: float = setting(1e-3, "epsilon, keeps the score bounded", low=1e-9, high=1e3)
-        interval: int = setting(10, "Delta t, training steps from one score to the next", low=1)
+    strength: Tensor = setting(
+        2.0, "weight of the penalty (2 lambda)", low=0, high=1e12, tune=(1e-3, 1e6), log=True
+    )
+    fisher_rate: Tensor = setting(
+        0.9, "alpha, weight of the newest minibatch in the Fisher's average", low=0, high=1
+    )
+    damping: Tensor = setting(1e-3, "epsilon, keeps the score bounded", low=1e-9, high=1e3)
+    interval: int = setting(10, "Delta t, training steps from one score to the next", low=1)
 
     fisher: Tensor | None = None
     score: Tensor | None = None
@@ -66,27 +60,27 @@ class RWalk(Consolidation):
         super().begin_task(task)
         self.task_score = torch.zeros_like(self.theta)
 
-    def adjust_gradient(self, gradient: Tensor) -> None:
+    def adjust_gradient(self, gradient: Tensor, batch: Batch) -> None:
         if self.learner.step_number % self.interval == 0:
-            new = self._minibatch_fisher()
+            new = self._minibatch_fisher(batch)
             self.fisher = new if self.fisher is None else self.fisher.lerp(new, self.fisher_rate)
             self.gain = torch.zeros_like(self.theta)
             self.interval_start = self.theta.clone()
         self.task_gradient = gradient.clone() if self.form == "explicit" else gradient
         self.before = self.theta.clone()
-        super().adjust_gradient(gradient)
+        super().adjust_gradient(gradient, batch)
 
-    def after_step(self) -> None:
-        super().after_step()
+    def after_step(self, batch: Batch) -> None:
+        super().after_step(batch)
         self.gain.addcmul_(self.task_gradient, self.before - self.theta)
         if self.learner.step_number % self.interval == 0:
             assert self.fisher is not None
             distance = self.fisher * (self.theta - self.interval_start).square() / 2
             self.task_score += self.gain.clamp(min=0) / (distance + self.damping)
 
-    def _minibatch_fisher(self) -> Tensor:
+    def _minibatch_fisher(self, batch: Batch) -> Tensor:
         """Return the mean square of the minibatch's single gradients, [R, D]."""
-        learner, batch = self.learner, self.learner.batch
+        learner = self.learner
         logits = learner.network.forward(self.theta, batch.images)
         signal = scores(logits, batch.mask, batch.labels)
         count = batch.labels.shape[1]

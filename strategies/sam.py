@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench.engine.settings import setting
+from cl_bench.engine.strategy import Strategy
+from cl_bench.engine.tasks import Batch
 from cl_bench.methods.ascent import uphill
 
 
@@ -19,16 +21,11 @@ class SAM(Strategy):
 
     title = "SAM"
     source = "Foret et al. 2021, ICLR (arXiv 2010.01412), eq. 2-3; Mehta et al. 2023 for forgetting"
-    rho: Tensor
 
-    class Settings(StrategySettings):
-        """How far to look."""
+    rho: Tensor = setting(
+        0.1, "radius of the neighbourhood", low=0, high=100, tune=(0.01, 0.5), log=True
+    )
 
-        rho: float = setting(
-            0.1, "radius of the neighbourhood", low=0, high=100, tune=(0.01, 0.5), log=True
-        )
-
-    def adjust_gradient(self, gradient: Tensor) -> None:
-        learner = self.learner
+    def adjust_gradient(self, gradient: Tensor, batch: Batch) -> None:
         above = self.theta + uphill(gradient, self.rho)
-        gradient.copy_(learner.gradient_of(learner.batch, theta=above))
+        gradient.copy_(self.learner.gradient_of(batch, theta=above))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench.engine.settings import setting
+from cl_bench.engine.strategy import Strategy
 from cl_bench.engine.tasks import TaskData
 
 
@@ -22,16 +23,11 @@ class ShrinkAndPerturb(Strategy):
 
     title = "Shrink and perturb"
     source = "Ash & Adams 2020, NeurIPS (arXiv 1910.08475), section 4; the authors' code"
-    shrink: Tensor
-    perturb: Tensor
 
-    class Settings(StrategySettings):
-        """What is kept and what is added."""
-
-        shrink: float = setting(0.9, "factor lambda on the weights", low=0, high=1, tune=(0.3, 1.0))
-        perturb: float = setting(
-            0.1, "factor on the fresh initial weights", low=0, high=10, tune=(0.01, 1.0), log=True
-        )
+    shrink: Tensor = setting(0.9, "factor lambda on the weights", low=0, high=1, tune=(0.3, 1.0))
+    perturb: Tensor = setting(
+        0.1, "factor on the fresh initial weights", low=0, high=10, tune=(0.01, 1.0), log=True
+    )
 
     def begin_task(self, task: TaskData) -> None:
         if task.index > 0:

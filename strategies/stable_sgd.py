@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from cl_bench.engine.networks import MLP
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench.engine.settings import setting
+from cl_bench.engine.strategy import Strategy
 from cl_bench.engine.tasks import Batch, TaskData
 
 
@@ -26,18 +27,13 @@ class StableSGD(Strategy):
     title = "Stable SGD"
     source = "Mirzadeh et al. 2020, NeurIPS (arXiv 2006.06958), section 4"
     networks = frozenset({"mlp"})
-    dropout: Tensor
-    decay: Tensor
 
-    class Settings(StrategySettings):
-        """The regime."""
-
-        dropout: float = setting(
-            0.25, "probability that a hidden unit is left out", low=0, high=0.95, tune=(0.0, 0.6)
-        )
-        decay: float = setting(
-            0.6, "factor gamma on the learning rate at each new task", low=0, high=1, tune=(0.2, 1)
-        )
+    dropout: Tensor = setting(
+        0.25, "probability that a hidden unit is left out", low=0, high=0.95, tune=(0.0, 0.6)
+    )
+    decay: Tensor = setting(
+        0.6, "factor gamma on the learning rate at each new task", low=0, high=1, tune=(0.2, 1)
+    )
 
     def begin_task(self, task: TaskData) -> None:
         if task.index > 0:

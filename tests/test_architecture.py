@@ -44,7 +44,7 @@ ROOMS: dict[str, str] = {
     "cli": "avalanche bench benchmarks config conformance data engine errors execution landscape "
     "leaderboard metrics planning report results tracking tuning",
     "__main__": "cli",
-    "__init__": "avalanche results",
+    "__init__": "avalanche config engine methods results",
 }
 # What every room above them may use.
 GROUND = ("errors", "plain", "atomic", "seeding")

@@ -101,6 +101,7 @@ class StrategyPlugin(SupervisedPlugin):
         self._exploring = 0
         self._gates: tuple[Tensor, ...] | None = None
         self._compete: Tensor | None = None
+        self._task_told: int | None = None
 
     def _check_kind(self) -> None:
         kind, name = self.kind, self.name
@@ -221,13 +222,12 @@ class StrategyPlugin(SupervisedPlugin):
 
     @torch.no_grad()
     def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        learner = self.learner
         self._rest = strategy.mbatch[2:]
         seen = self._pixels.encode(strategy.mb_x)
         self._check_bytes(seen)
         fresh = Batch(seen.unsqueeze(0), strategy.mb_y.unsqueeze(0), self._task.mask)
-        learner.fresh = fresh
-        learner.batch = batch = self.own.begin_step(fresh)
+        self._images_of_step = fresh.labels.shape[1]
+        self._batch = batch = self.own.begin_step(fresh)
         self._gates = batch.gates
         if batch.images is not fresh.images or batch.labels is not fresh.labels:
             strategy.mbatch = self._minibatch(batch)
@@ -235,12 +235,19 @@ class StrategyPlugin(SupervisedPlugin):
     def after_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         self._logits = strategy.mb_output
         self._gates = None
-        strategy.mb_output = masked(self._logits[None], self.learner.batch.mask)[0]
+        self._batch.logits = self._logits.detach().unsqueeze(0)
+        strategy.mb_output = masked(self._logits[None], self._batch.mask)[0]
 
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        if type(self.own).loss is not Strategy.loss:
-            value = self.own.loss(self._logits.unsqueeze(0), self.learner.batch)
-            strategy.loss = value.view(1)
+        own, kind, trained = self.own, self.kind, self.own.trained()
+        for each in trained:
+            each.value.grad = None
+            each.value.requires_grad_()
+        if kind.objective is not Strategy.objective:
+            theta = nn.utils.parameters_to_vector(self._weights).unsqueeze(0)
+            strategy.loss = own.objective(theta, self._batch).view(1)
+        elif kind.loss is not Strategy.loss or trained:
+            strategy.loss = own.loss(self._logits.unsqueeze(0), self._batch).view(1)
         del self._logits
 
     @torch.no_grad()
@@ -253,15 +260,19 @@ class StrategyPlugin(SupervisedPlugin):
             else:
                 slot.copy_(weight.grad)
         self._give(learner.gradient)
-        learner.count_passes(learner.batch.labels.shape[1] / learner.batch_size)
-        self.own.adjust_gradient(learner.gradient)
+        learner.count_passes(self._batch.labels.shape[1] / learner.batch_size)
+        self.own.adjust_gradient(learner.gradient, self._batch)
 
     @torch.no_grad()
     def after_update(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         learner = self.learner
-        learner.count_step(learner.fresh.labels.shape[1])
-        self.own.after_step()
-        del learner.fresh, learner.batch
+        for each in self.own.trained():
+            each.value.requires_grad_(False)
+            if each.value.grad is not None:
+                each.step()
+        learner.count_step(self._images_of_step)
+        self.own.after_step(self._batch)
+        del self._batch
         if self._exploring:
             self.own.visit(self._exploring)
             self._exploring += 1
@@ -317,14 +328,22 @@ class StrategyPlugin(SupervisedPlugin):
     # --- evaluation -------------------------------------------------------------------------
 
     def before_eval_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        self._compete = None
+        self._compete = self._task_told = None
         if self._model is None or self.scenario is Scenario.DOMAIN:
             return
         mask = torch.zeros(self._tasks.n_outputs, dtype=torch.bool, device=strategy.device)
         mask[_classes(strategy.experience)] = True
         if self.scenario is Scenario.CLASS:
             mask |= self.learner.seen_outputs()
+        else:
+            self._task_told = self._number_of(strategy.experience, mask)
         self._compete = mask
+
+    def _number_of(self, experience: Any, outputs: Tensor) -> int:
+        """Return the number of the task that has these outputs; of none, that of the next one."""
+        same = (self.learner.outputs.of_task == outputs).all(1).nonzero().flatten().tolist()
+        number: int = getattr(experience, "current_experience", -1)
+        return number if number in same else [self._tasks.n_tasks, *same][-1]
 
     @torch.no_grad()
     def after_eval_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
@@ -332,7 +351,7 @@ class StrategyPlugin(SupervisedPlugin):
             return
         if type(self.own).predict is not Strategy.predict:
             seen = self._pixels.encode(strategy.mb_x).unsqueeze(0)
-            strategy.mb_output = self.own.predict(seen).squeeze(0)
+            strategy.mb_output = self.own.predict(seen, self._task_told).squeeze(0)
         strategy.mb_output = masked(strategy.mb_output, self._compete)
 
 

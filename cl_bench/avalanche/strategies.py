@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from cl_bench.avalanche.foreign import ForeignStrategy
 from cl_bench.config import Scenario
-from cl_bench.engine.strategy import StrategySettings, setting
+from cl_bench.engine.settings import setting
 
 BETWEEN_TASKS = frozenset({Scenario.DOMAIN, Scenario.CLASS})
 """Scenarios of those whose own losses let outputs compete that belong to different tasks."""
@@ -69,14 +69,11 @@ class EWC(ForeignStrategy):
     source = "Kirkpatrick et al. 2017, PNAS 114 (arXiv 1612.00796); avalanche.training.EWC"
     made_by = "avalanche.training:EWC"
 
-    class Settings(StrategySettings):
-        """As of `avalanche.training.EWC`."""
-
-        ewc_lambda: float = setting(
-            1.0, "weight of the penalty", low=0, high=1e12, tune=(1e-2, 1e6), log=True
-        )
-        mode: Literal["separate", "online"] = setting("separate", "a penalty a task, or one")
-        decay_factor: float = setting(1.0, "online: factor of older importances", low=0, high=1)
+    ewc_lambda: float = setting(
+        1.0, "weight of the penalty", low=0, high=1e12, tune=(1e-2, 1e6), log=True
+    )
+    mode: Literal["separate", "online"] = setting("separate", "a penalty a task, or one")
+    decay_factor: float = setting(1.0, "online: factor of older importances", low=0, high=1)
 
     @classmethod
     def arguments(cls, settings: dict[str, Any]) -> dict[str, Any]:
@@ -91,18 +88,15 @@ class SynapticIntelligence(ForeignStrategy):
     source = "Zenke et al. 2017 (arXiv 1703.04200); avalanche.training.SynapticIntelligence"
     made_by = "avalanche.training:SynapticIntelligence"
 
-    class Settings(StrategySettings):
-        """As of `avalanche.training.SynapticIntelligence`."""
-
-        si_lambda: float = setting(
-            1.0, "weight of the penalty", low=0, high=1e12, tune=(1e-2, 1e6), log=True
-        )
-        eps: float = setting(1e-7, "damping", low=0, high=1e3)
-        copies: bool = setting(
-            False,
-            "copy the weights that Avalanche means to copy: on the CPU it keeps views of the "
-            "weights in training, so that all changes and penalties are 0",
-        )
+    si_lambda: float = setting(
+        1.0, "weight of the penalty", low=0, high=1e12, tune=(1e-2, 1e6), log=True
+    )
+    eps: float = setting(1e-7, "damping", low=0, high=1e3)
+    copies: bool = setting(
+        False,
+        "copy the weights that Avalanche means to copy: on the CPU it keeps views of the "
+        "weights in training, so that all changes and penalties are 0",
+    )
 
     @classmethod
     def arguments(cls, settings: dict[str, Any]) -> dict[str, Any]:
@@ -116,13 +110,10 @@ class MAS(ForeignStrategy):
     source = "Aljundi et al. 2018, ECCV (arXiv 1711.09601); avalanche.training.MAS"
     made_by = "avalanche.training:MAS"
 
-    class Settings(StrategySettings):
-        """As of `avalanche.training.MAS`."""
-
-        lambda_reg: float = setting(
-            1.0, "weight of the penalty", low=0, high=1e12, tune=(1e-4, 1e4), log=True
-        )
-        alpha: float = setting(0.5, "share of the older importances", low=0, high=1)
+    lambda_reg: float = setting(
+        1.0, "weight of the penalty", low=0, high=1e12, tune=(1e-4, 1e4), log=True
+    )
+    alpha: float = setting(0.5, "share of the older importances", low=0, high=1)
 
 
 class RWalk(ForeignStrategy):
@@ -132,14 +123,11 @@ class RWalk(ForeignStrategy):
     source = "Chaudhry et al. 2018, ECCV (arXiv 1801.10112); avalanche's RWalkPlugin"
     made_by = "avalanche.training.plugins:RWalkPlugin"
 
-    class Settings(StrategySettings):
-        """As of `avalanche.training.plugins.RWalkPlugin`."""
-
-        ewc_lambda: float = setting(
-            0.1, "weight of the penalty", low=0, high=1e12, tune=(1e-4, 1e4), log=True
-        )
-        ewc_alpha: float = setting(0.9, "weight of each newest Fisher information", low=0, high=1)
-        delta_t: int = setting(10, "steps between updates of the scores", low=1)
+    ewc_lambda: float = setting(
+        0.1, "weight of the penalty", low=0, high=1e12, tune=(1e-4, 1e4), log=True
+    )
+    ewc_alpha: float = setting(0.9, "weight of each newest Fisher information", low=0, high=1)
+    delta_t: int = setting(10, "steps between updates of the scores", low=1)
 
 
 class LwF(ForeignStrategy):
@@ -150,13 +138,10 @@ class LwF(ForeignStrategy):
     scenarios = frozenset({Scenario.DOMAIN, Scenario.CLASS})
     made_by = "avalanche.training:LwF"
 
-    class Settings(StrategySettings):
-        """As of `avalanche.training.LwF`."""
-
-        alpha: float = setting(
-            1.0, "weight of the distillation", low=0, high=1e6, tune=(1e-2, 1e2), log=True
-        )
-        temperature: float = setting(2.0, "of both softmaxes", low=1e-3, high=1e3)
+    alpha: float = setting(
+        1.0, "weight of the distillation", low=0, high=1e6, tune=(1e-2, 1e2), log=True
+    )
+    temperature: float = setting(2.0, "of both softmaxes", low=1e-3, high=1e3)
 
 
 class LFL(ForeignStrategy):
@@ -168,12 +153,9 @@ class LFL(ForeignStrategy):
     networks = frozenset({"mlp"})
     made_by = "avalanche.training:LFL"
 
-    class Settings(StrategySettings):
-        """As of `avalanche.training.LFL`."""
-
-        lambda_e: float = setting(
-            1.0, "weight of the features' change", low=0, high=1e9, tune=(1e-3, 1e3), log=True
-        )
+    lambda_e: float = setting(
+        1.0, "weight of the features' change", low=0, high=1e9, tune=(1e-3, 1e3), log=True
+    )
 
 
 class GEM(ForeignStrategy):
@@ -185,13 +167,10 @@ class GEM(ForeignStrategy):
     made_by = "avalanche.training:GEM"
     needs = "quadprog"
 
-    class Settings(StrategySettings):
-        """As of `avalanche.training.GEM`."""
-
-        patterns_per_exp: int = setting(256, "images kept of each task", low=1)
-        memory_strength: float = setting(
-            0.5, "least multiple of each past gradient that is added", low=0, high=1e3, tune=(0, 1)
-        )
+    patterns_per_exp: int = setting(256, "images kept of each task", low=1)
+    memory_strength: float = setting(
+        0.5, "least multiple of each past gradient that is added", low=0, high=1e3, tune=(0, 1)
+    )
 
 
 class AGEM(ForeignStrategy):
@@ -202,11 +181,8 @@ class AGEM(ForeignStrategy):
     keeps_samples = True
     made_by = "avalanche.training:AGEM"
 
-    class Settings(StrategySettings):
-        """As of `avalanche.training.AGEM`."""
-
-        patterns_per_exp: int = setting(256, "images kept of each task", low=1)
-        sample_size: int = setting(256, "images of each reference gradient", low=1)
+    patterns_per_exp: int = setting(256, "images kept of each task", low=1)
+    sample_size: int = setting(256, "images of each reference gradient", low=1)
 
 
 class Replay(ForeignStrategy):
@@ -218,10 +194,7 @@ class Replay(ForeignStrategy):
     made_by = "avalanche.training:Replay"
     own_minibatches = True
 
-    class Settings(StrategySettings):
-        """As of `avalanche.training.Replay`."""
-
-        mem_size: int = setting(200, "images kept in all", low=1)
+    mem_size: int = setting(200, "images kept in all", low=1)
 
 
 class GDumb(ForeignStrategy):
@@ -235,11 +208,8 @@ class GDumb(ForeignStrategy):
     own_minibatches = True
     own_epochs = True
 
-    class Settings(StrategySettings):
-        """As of `avalanche.training.GDumb`."""
-
-        mem_size: int = setting(200, "images kept in all", low=1)
-        train_epochs: int = setting(30, "passes over the memory for each task", low=1)
+    mem_size: int = setting(200, "images kept in all", low=1)
+    train_epochs: int = setting(30, "passes over the memory for each task", low=1)
 
     @classmethod
     def task_steps(
@@ -258,13 +228,10 @@ class DER(ForeignStrategy):
     made_by = "avalanche.training.supervised.der:DER"
     all_outputs = True
 
-    class Settings(StrategySettings):
-        """As of `avalanche.training.supervised.der.DER`."""
-
-        mem_size: int = setting(200, "images kept in all", low=1)
-        batch_size_mem: int = setting(64, "kept images in each minibatch", low=1)
-        alpha: float = setting(0.1, "weight of the outputs' change", low=0, high=1e3, tune=(0, 2))
-        beta: float = setting(0.5, "weight of the kept labels", low=0, high=1e3, tune=(0, 2))
+    mem_size: int = setting(200, "images kept in all", low=1)
+    batch_size_mem: int = setting(64, "kept images in each minibatch", low=1)
+    alpha: float = setting(0.1, "weight of the outputs' change", low=0, high=1e3, tune=(0, 2))
+    beta: float = setting(0.5, "weight of the kept labels", low=0, high=1e3, tune=(0, 2))
 
 
 class ER_ACE(ForeignStrategy):  # noqa: N801 - named as Avalanche names it
@@ -277,11 +244,8 @@ class ER_ACE(ForeignStrategy):  # noqa: N801 - named as Avalanche names it
     made_by = "avalanche.training.supervised.er_ace:ER_ACE"
     all_outputs = True
 
-    class Settings(StrategySettings):
-        """As of `avalanche.training.supervised.er_ace.ER_ACE`."""
-
-        mem_size: int = setting(200, "images kept in all", low=1)
-        batch_size_mem: int = setting(10, "kept images in each minibatch", low=1)
+    mem_size: int = setting(200, "images kept in all", low=1)
+    batch_size_mem: int = setting(10, "kept images in each minibatch", low=1)
 
 
 class MIR(ForeignStrategy):
@@ -292,9 +256,6 @@ class MIR(ForeignStrategy):
     keeps_samples = True
     made_by = "avalanche.training:MIR"
 
-    class Settings(StrategySettings):
-        """As of `avalanche.training.MIR`."""
-
-        mem_size: int = setting(200, "images kept in all", low=1)
-        subsample: int = setting(50, "kept images that are looked at in each step", low=1)
-        batch_size_mem: int = setting(10, "of these, how many are replayed", low=1)
+    mem_size: int = setting(200, "images kept in all", low=1)
+    subsample: int = setting(50, "kept images that are looked at in each step", low=1)
+    batch_size_mem: int = setting(10, "of these, how many are replayed", low=1)

@@ -37,7 +37,8 @@ from cl_bench.conformance.trainings import (
     train,
 )
 from cl_bench.engine import count_steps
-from cl_bench.engine.strategy import ALL_NETWORKS, StrategySettings, free_settings, tune_range
+from cl_bench.engine.settings import StrategySettings, tune_range
+from cl_bench.engine.strategy import ALL_NETWORKS, free_settings
 from cl_bench.engine.tasks import PIXEL_SCALE
 from cl_bench.errors import UserError
 from cl_bench.planning import finding
@@ -108,6 +109,10 @@ def declared(trainings: Trainings) -> None:
         set(summary.scenarios) == kind.scenarios,
         f"scenarios read {sorted(summary.scenarios)} without importing, "
         f"but are {sorted(kind.scenarios)}; write them out in the class",
+    )
+    _need(
+        not kind.isolates or Scenario.TASK in kind.scenarios,
+        "isolates: a task's own predictions need the task scenario, in which the task is told",
     )
     _declared_settings(kind.Settings)
 
@@ -286,7 +291,8 @@ def predict(trainings: Trainings) -> None:
         before = strategy.state()
         tensors = {name: tensor.clone() for name, tensor in before.tensors.items()}
         with torch.no_grad():
-            first, second = (strategy.predict(images.clone()).clone() for _ in range(2))
+            task = 0 if streams.benchmark.scenario is Scenario.TASK else None
+            first, second = (strategy.predict(images.clone(), task).clone() for _ in range(2))
         shape = [*images.shape[:2], streams.benchmark.n_outputs]
         got = list(first.shape)
         _need(got == shape, f"predict gives logits of shape {got}; [R, n, outputs] is {shape}")
@@ -296,6 +302,26 @@ def predict(trainings: Trainings) -> None:
         _need(not changed, f"predict changes {_listed(changed)}")
         _need(before.tree == after.tree, "predict changes what is kept")
         _need(same_bits(theta, learner.theta), "predict changes the weights")
+
+
+@promise()
+def isolates(trainings: Trainings) -> None:
+    """Where it says so, what it predicts on a task, told which, stays to the bit once learnt.
+
+    What a strategy should isolate cannot be told from what it does: `isolates` is its own word.
+    """
+    if not trainings.kind.isolates or trainings.scenario is not Scenario.TASK:
+        return
+    table = trainings.alone.accuracy
+    for _, rows in table[table.after_task >= table.task].groupby("task"):
+        for name in ("accuracy", "loss"):
+            then, *later = rows.sort_values("after_task")[name]
+            other = next((value for value in later if value != then), then)
+            _need(
+                other == then,
+                f"{name} on task {rows.task.iloc[0] + 1} was {then:.4g} when it was learnt and is "
+                f"{other:.4g} later",
+            )
 
 
 @promise()

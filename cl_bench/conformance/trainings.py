@@ -29,8 +29,9 @@ from cl_bench.config import (
 )
 from cl_bench.engine import task_steps, train_stack
 from cl_bench.engine.checkpoint import Checkpoint, Snapshot
+from cl_bench.engine.settings import tune_range
 from cl_bench.engine.stack import Stack, assemble
-from cl_bench.engine.strategy import Strategy, all_settings, free_settings, tune_range
+from cl_bench.engine.strategy import Strategy, all_settings, free_settings
 from cl_bench.planning import finding
 from cl_bench.planning.resolving import runs_of
 from cl_bench.results.record import RunRecord

@@ -70,8 +70,9 @@ class Evaluator:
         images, labels, sizes = self._data(task)
         seen = streams.outputs.seen(max(last_seen, task))
         mask = streams.outputs.competing(max(last_seen, task), training=False)
-        if streams.benchmark.scenario is Scenario.TASK:
-            mask = streams.outputs.of_task[task]
+        told = task if streams.benchmark.scenario is Scenario.TASK else None
+        if told is not None:
+            mask = streams.outputs.of_task[told]
         runs = len(streams.run_seeds)
         right, right_agnostic, loss = (
             torch.zeros(runs, dtype=torch.float64, device=streams.device) for _ in range(3)
@@ -84,7 +85,7 @@ class Evaluator:
             y = self._for_runs(labels[:, span])
             real = y >= 0
             target = y.clamp(min=0)
-            logits = strategy.predict(x)
+            logits = strategy.predict(x, told)
             competing = masked(logits, mask)
             predicted = competing.argmax(-1)
             right += ((predicted == y) & real).sum(1)

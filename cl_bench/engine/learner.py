@@ -5,7 +5,7 @@ Strategies see this object and the current task's data, and nothing else of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,8 +13,9 @@ from torch import Tensor
 from cl_bench.config import RunConfig, Scenario
 from cl_bench.engine.draws import Draws, by_seed
 from cl_bench.engine.losses import Loss, cross_entropy_cotangent
+from cl_bench.engine.modules import same_kernels
 from cl_bench.engine.networks import Network
-from cl_bench.engine.optimizers import build_optimizer
+from cl_bench.engine.optimizers import Optimizer, build_optimizer
 from cl_bench.engine.tasks import Batch, Outputs
 
 
@@ -49,7 +50,8 @@ class Learner:
         """The loss gradient of the last minibatch, [R, D]."""
         network.remember(self.theta)
         network.remember(self.gradient)
-        self.optimizer = build_optimizer([c.optimizer for c in configs], device)
+        self._rules = [c.optimizer for c in configs]
+        self.optimizer = build_optimizer(self._rules, device)
         self.task = 0
         """Number of the task in training, from 0."""
         self.step_number = 0
@@ -60,10 +62,6 @@ class Learner:
         """Images of the tasks trained on, repetitions counted."""
         self.gradient_passes = 0.0
         """Minibatches whose gradient was taken, by training and by all else."""
-        self.fresh: Batch
-        """During a step: the task's own minibatch."""
-        self.batch: Batch
-        """During a step: the minibatch that is trained on, `begin_step`'s."""
         self.draws = Draws(self.seeds, device)
 
     @property
@@ -95,12 +93,21 @@ class Learner:
             return self.outputs.of_task[tasks]
         return self.outputs.competing(self.task, training=True)
 
+    def new_optimizer(self) -> Optimizer:
+        """Return another optimiser by the runs' rules, at their present rates."""
+        made = build_optimizer(self._rules, self.device)
+        made.set_rate(self.learning_rate)
+        return made
+
     def gradient_of(
         self,
         batch: Batch,
         loss: Loss | None = None,
         theta: Tensor | None = None,
         out: Tensor | None = None,
+        *,
+        objective: Loss | None = None,
+        along: Sequence[Tensor] = (),
     ) -> Tensor:
         """Return the gradient [R, D] of a loss on a minibatch; its cost is counted.
 
@@ -109,26 +116,49 @@ class Learner:
             loss: the loss; None is the cross-entropy.
             theta: weights [R, D]; None is those in training.
             out: where to write it; None is a new tensor.
+            objective: the loss as a function of the weights and the minibatch, in place of `loss`.
+            along: other tensors [R, …] that the loss is a function of: their gradients are left
+                in their `grad`.
         """
         at = self.theta if theta is None else theta
         gradient = torch.empty_like(at) if out is None else out
 
         def cotangent(logits: Tensor) -> Tensor:
+            if batch.logits is None:
+                batch.logits = logits.detach()
             if loss is None:
                 return cross_entropy_cotangent(logits, batch)
-            leaf = logits.detach().requires_grad_()
-            with torch.enable_grad():
-                value = loss(leaf, batch)
-                if value.shape != (self.runs, 1):
-                    raise ValueError(
-                        f"a loss has the shape {list(value.shape)}; "
-                        f"it must be [{self.runs}, 1], one number a run"
-                    )
-                return torch.autograd.grad(value.sum(), leaf)[0]
+            return self._derivative(lambda leaf: loss(leaf, batch), logits, along)
 
-        self.network.backward(at, batch.images, cotangent, gradient, batch.gates)
+        if objective is None:
+            self.network.backward(at, batch.images, cotangent, gradient, batch.gates)
+        else:
+            with same_kernels():
+                gradient.copy_(self._derivative(lambda leaf: objective(leaf, batch), at, along))
         self.count_passes(batch.labels.shape[1] / self.batch_size)
         return gradient
+
+    def _derivative(
+        self, loss: Callable[[Tensor], Tensor], at: Tensor, along: Sequence[Tensor]
+    ) -> Tensor:
+        """Return the gradient of a loss by a tensor; those by others go to their `grad`."""
+        leaf = at.detach().requires_grad_()
+        with torch.enable_grad():
+            for other in along:
+                other.requires_grad_()
+            value = loss(leaf)
+            if value.shape != (self.runs, 1):
+                raise ValueError(
+                    f"a loss has the shape {list(value.shape)}; "
+                    f"it must be [{self.runs}, 1], one number a run"
+                )
+            found = torch.autograd.grad(
+                value.sum(), [leaf, *along], allow_unused=True, materialize_grads=True
+            )
+        for other, gradient in zip(along, found[1:], strict=True):
+            other.requires_grad_(False)
+            other.grad = gradient
+        return found[0]
 
     def count_step(self, images: int) -> None:
         """Add to what was done: a step on so many images of the task in training."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cl_bench.config import OptimizerConfig
+from cl_bench.engine.state import Kept
 
 
 def column(values: Sequence[float], device: torch.device) -> Tensor:
@@ -19,7 +20,7 @@ def column(values: Sequence[float], device: torch.device) -> Tensor:
     return torch.tensor(values, dtype=torch.float32, device=device).unsqueeze(1)
 
 
-class Optimizer(ABC):
+class Optimizer(Kept, ABC):
     """One optimiser for the whole stack.
 
     Args:
@@ -53,7 +54,7 @@ class Optimizer(ABC):
     @abstractmethod
     def _move(self, theta: Tensor, gradient: Tensor) -> None: ...
 
-    def reset(self) -> None:  # noqa: B027 - most have nothing to forget
+    def reset(self) -> None:
         """Forget the past: a new task starts."""
 
 

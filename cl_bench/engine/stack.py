@@ -126,13 +126,22 @@ def _settings(
 
 def step(strategy: Strategy, batch: Batch) -> None:
     """Take one training step on a minibatch: the strategy's hooks, in their order."""
-    learner = strategy.learner
-    learner.fresh = batch
-    learner.batch = batch = strategy.begin_step(batch)
-    own = type(strategy).loss is not Strategy.loss
-    learner.gradient_of(batch, strategy.loss if own else None, out=learner.gradient)
-    strategy.adjust_gradient(learner.gradient)
+    learner, kind, trained = strategy.learner, type(strategy), strategy.trained()
+    images = batch.labels.shape[1]
+    batch = strategy.begin_step(batch)
+    batch.logits = None
+    # With a loss of its own, or what it trains along, the loss's gradient is autograd's.
+    own = kind.loss is not Strategy.loss or bool(trained)
+    learner.gradient_of(
+        batch,
+        strategy.loss if own else None,
+        out=learner.gradient,
+        objective=None if kind.objective is Strategy.objective else strategy.objective,
+        along=[each.value for each in trained],
+    )
+    strategy.adjust_gradient(learner.gradient, batch)
     learner.optimizer.step(learner.theta, learner.gradient)
-    learner.count_step(learner.fresh.labels.shape[1])
-    strategy.after_step()
-    del learner.fresh, learner.batch
+    for each in trained:
+        each.step()
+    learner.count_step(images)
+    strategy.after_step(batch)

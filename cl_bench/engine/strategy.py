@@ -7,53 +7,20 @@ which is free and broadcasts: weights are [R, D], numeric settings [R, 1].
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from cl_bench.config import RunConfig, Scenario, added_later
+from cl_bench.config import RunConfig, Scenario
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.losses import cross_entropy
+from cl_bench.engine.settings import StrategySettings, collect
 from cl_bench.engine.state import State, give, take
 from cl_bench.engine.tasks import Batch, TaskData
+from cl_bench.engine.trained import Trained
 
 ALL_SCENARIOS = frozenset(Scenario)
 ALL_NETWORKS = frozenset({"mlp", "convnet"})
-
-
-class StrategySettings(BaseModel):
-    """A strategy's settings; a field of type float may differ from run to run of a stack."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def setting(
-    default: Any,
-    doc: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    tune: tuple[float, float] | None = None,
-    log: bool = False,
-    later: bool = False,
-) -> Any:
-    """Declare a setting: its default, what it means, its allowed range and the range to tune over.
-
-    Args:
-        default: value used where the user gives none.
-        doc: meaning and unit, one sentence.
-        low: smallest value allowed.
-        high: largest value allowed.
-        tune: the range a search draws from; None leaves the setting out of searches.
-        log: whether the search is over the logarithm.
-        later: whether the setting came after runs of the strategy were published (see
-            `config.added_later`).
-    """
-    extra: dict[str, Any] = {"tune": list(tune), "log": log} if tune else {}
-    declare = added_later if later else Field
-    return declare(default, description=doc, ge=low, le=high, json_schema_extra=extra or None)
 
 
 class Strategy:
@@ -71,6 +38,8 @@ class Strategy:
     """Whether each task starts from the initial weights."""
     keeps_samples: ClassVar[bool] = False
     """Whether it keeps training images."""
+    isolates: ClassVar[bool] = False
+    """Whether what it predicts on a task, told which, never changes once that task is learnt."""
     networks: ClassVar[frozenset[str]] = ALL_NETWORKS
     """The networks it can train (`network.name`)."""
 
@@ -78,12 +47,28 @@ class Strategy:
     """`module:function` that trains its runs in place of the engine (other libraries' methods)."""
 
     Settings: ClassVar[type[StrategySettings]] = StrategySettings
-    """What can be set, each declared by `setting`; a strategy nests a class of this name."""
+    """The model of its settings, made of those that its class declares by `setting`."""
+
+    learner: Learner
+    """The stack in training."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "Settings" in vars(cls):
+            raise TypeError(
+                f"{cls.__name__}: settings are declared on the class itself, "
+                "name: Tensor = setting(default, meaning)"
+            )
+        cls.Settings = collect(cls)
 
     def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
         self.learner = learner
         for name, value in settings.items():
             setattr(self, name, value)
+
+    @classmethod
+    def check_settings(cls, settings: dict[str, Any]) -> None:
+        """Raise a ValueError where settings do not go together."""
 
     @classmethod
     def extra_steps(cls, settings: dict[str, Any]) -> int:
@@ -122,21 +107,30 @@ class Strategy:
         """Prepare for a task; its training data are at hand."""
 
     def begin_step(self, batch: Batch) -> Batch:
-        """Return the minibatch to train on: the given one, or one with kept samples added."""
+        """Return the minibatch to train on: the given one, or one with kept samples joined."""
         return batch
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return the training loss [R, 1] of a minibatch from its logits [R, B, C].
 
-        Its gradient flows back through these logits alone.
+        Its gradient flows back through these logits, and to the strategy's own `Trained`.
         """
         return cross_entropy(logits, batch)
 
-    def adjust_gradient(self, gradient: Tensor) -> None:
+    def objective(self, theta: Tensor, batch: Batch) -> Tensor:
+        """Return the training loss [R, 1] of a minibatch as a function of the weights [R, D].
+
+        Override it in place of `loss` where the loss is not one of logits alone: for features
+        (`learner.network.features(theta, batch.images)`), for weights behind a mask. Autograd takes
+        its gradient; `loss` is several times faster.
+        """
+        return self.loss(self.learner.network.forward(theta, batch.images), batch)
+
+    def adjust_gradient(self, gradient: Tensor, batch: Batch) -> None:
         """Change the loss gradient [R, D] in place before the optimiser's step."""
 
-    def after_step(self) -> None:
-        """Act after each of the optimiser's steps."""
+    def after_step(self, batch: Batch) -> None:
+        """Act after each of the optimiser's steps; the minibatch is the one trained on."""
 
     def visit(self, step: int) -> None:
         """Act after each of the extra steps at a task's end, counted from 1."""
@@ -144,9 +138,19 @@ class Strategy:
     def end_task(self, task: TaskData) -> None:
         """Keep what is needed of a task that was just learnt."""
 
-    def predict(self, images: Tensor) -> Tensor:
-        """Return the logits [R, n, outputs] of images [R, n, F] at test time; change nothing."""
+    def predict(self, images: Tensor, task: int | None) -> Tensor:
+        """Return the logits [R, n, outputs] of images [R, n, F] at test time; change nothing.
+
+        Args:
+            images: in [0, 1].
+            task: the number of their task, from 0, where the scenario gives it (it may be one that
+                was not trained yet); None where it does not.
+        """
         return self.learner.network.forward(self.theta, images)
+
+    def trained(self) -> list[Trained]:
+        """Return the attributes that its loss trains along with the weights."""
+        return [value for value in vars(self).values() if isinstance(value, Trained)]
 
     def state(self) -> State:
         """Return everything that it keeps: all attributes but the learner and the settings.
@@ -177,26 +181,6 @@ class Strategy:
         }
 
 
-@dataclass(frozen=True)
-class TuneRange:
-    """The range that a search draws a setting from."""
-
-    low: float
-    high: float
-    log: bool
-    """Whether the search is over the logarithm."""
-
-
-def tune_range(settings: type[BaseModel], name: str) -> TuneRange | None:
-    """Return the range that a setting is declared to be tuned over; None where it is not."""
-    extra = settings.model_fields[name].json_schema_extra
-    declared: Any = extra if isinstance(extra, dict) else {}
-    if "tune" not in declared:
-        return None
-    low, high = declared["tune"]
-    return TuneRange(low, high, bool(declared["log"]))
-
-
 def all_settings(strategy: type[Strategy], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return every setting of a strategy: those given, and the defaults of the others.
 
@@ -207,6 +191,6 @@ def all_settings(strategy: type[Strategy], given: Mapping[str, Any]) -> dict[str
 
 
 def free_settings(strategy: type[Strategy]) -> set[str]:
-    """Return the settings of a strategy that may differ from run to run: those of type float."""
+    """Return the settings of a strategy that may differ from run to run: those that are numbers."""
     fields = strategy.Settings.model_fields.items()
     return {name for name, field in fields if field.annotation is float}

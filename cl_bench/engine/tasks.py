@@ -7,7 +7,7 @@ their data, and the order of minibatches depends on the seed and the task alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -27,7 +27,7 @@ class ForbiddenData(RuntimeError):  # noqa: N818 - it names what was reached for
 
 @dataclass
 class Batch:
-    """A minibatch of every run."""
+    """A minibatch of every run, and the parts that it was joined of."""
 
     images: Tensor
     """float32 [R, B, F] in [0, 1]."""
@@ -37,9 +37,39 @@ class Batch:
     """bool [C] or [R, B, C], the outputs that compete in the loss; None is all of them."""
     gates: tuple[Tensor, ...] | None = None
     """What each hidden layer's activations are multiplied by, [R, B, H] (dropout; MLP only)."""
+    name: str = "fresh"
+    """What its samples are: "fresh" are the task's own, others those drawn for a purpose."""
+    tasks: Tensor | None = None
+    """int64 [R, B], the task that each sample came from, where it was kept."""
+    extra: dict[str, Tensor] = field(default_factory=dict)
+    """What was kept beside each sample, by name, [R, B, …]."""
+    logits: Tensor | None = None
+    """What the network says of it, [R, B, C]: in `after_step`, what it said in the step."""
+    joined_of: tuple[Batch, ...] = ()
 
-    def joined(self, other: Batch) -> Batch:
-        """Return this minibatch with another's samples after its own; gates are left out."""
+    @property
+    def parts(self) -> dict[str, Batch]:
+        """The minibatches that it was joined of, by name, in the order of their samples."""
+        return {part.name: part for part in self.joined_of or (self,)}
+
+    @property
+    def fresh(self) -> Batch:
+        """The task's own minibatch."""
+        return self.parts["fresh"]
+
+    def split(self, values: Tensor) -> dict[str, Tensor]:
+        """Return values [R, B, …] of its samples, such as logits, by the names of the parts."""
+        parts = self.parts
+        sizes = [part.labels.shape[1] for part in parts.values()]
+        return dict(zip(parts, values.split(sizes, 1), strict=True))
+
+    def joined(self, other: Batch | None) -> Batch:
+        """Return this minibatch with another's samples after its own; gates are left out.
+
+        Each keeps its name. Where there is no other, it is this one.
+        """
+        if other is None:
+            return self
         mask = self.mask
         if mask is not other.mask:
             mask = torch.cat([self._full_mask(other), other._full_mask(self)], 1)
@@ -47,17 +77,7 @@ class Batch:
             torch.cat([self.images, other.images], 1),
             torch.cat([self.labels, other.labels], 1),
             mask,
-        )
-
-    def part(self, start: int | None, stop: int | None) -> Batch:
-        """Return the samples from `start` to before `stop`."""
-        span, mask = slice(start, stop), self.mask
-        return replace(
-            self,
-            images=self.images[:, span],
-            labels=self.labels[:, span],
-            mask=mask[:, span] if mask is not None and mask.dim() == 3 else mask,
-            gates=None if self.gates is None else tuple(g[:, span] for g in self.gates),
+            joined_of=(*(self.joined_of or (self,)), *(other.joined_of or (other,))),
         )
 
     def _full_mask(self, other: Batch) -> Tensor:

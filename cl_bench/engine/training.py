@@ -166,7 +166,8 @@ class _Training:
             if strategy.restart:
                 learner.theta.copy_(learner.initial)
             if config.optimizer.reset or strategy.restart:
-                learner.optimizer.reset()
+                for optimizer in (learner.optimizer, *(t.optimizer for t in strategy.trained())):
+                    optimizer.reset()
             with self.stopwatch.phase("consolidate"):
                 strategy.begin_task(task)
         ordinary = task_steps(config, self.benchmark, type(strategy), index)

@@ -7,55 +7,16 @@ anchor, keeps the penalty and applies it, implicitly or as a gradient, at the sa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import model_validator
 from torch import Tensor
 
 from cl_bench.engine.learner import Learner
-from cl_bench.engine.strategy import setting
-from cl_bench.engine.tasks import TaskData
-from cl_bench.methods.exploration import Exploration, ExplorationSettings
+from cl_bench.engine.settings import setting
+from cl_bench.engine.tasks import Batch, TaskData
+from cl_bench.methods.exploration import Exploration
 from cl_bench.methods.fisher import Estimator
 from cl_bench.methods.precision import Precision
-
-
-class ConsolidationSettings(ExplorationSettings):
-    """Settings that all quadratic methods share, so that comparisons are fair."""
-
-    strength: float = setting(1.0, "weight lambda of the penalty in the loss", low=0, high=1e12)
-    form: Literal["implicit", "explicit"] = setting(
-        "implicit", "apply the penalty by its implicit step, or add its gradient to the loss's"
-    )
-    every: int = setting(1, "apply the implicit step once every so many training steps", low=1)
-
-
-class FisherSettings(ConsolidationSettings):
-    """Settings of the methods whose importance is the Fisher information."""
-
-    strength: float = setting(
-        10.0, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-2, 1e8), log=True
-    )
-    fisher: Estimator = setting("exact", "estimator of the Fisher information's diagonal")
-    fisher_samples: int = setting(2000, "training images the Fisher is averaged over", low=1)
-
-
-class SnapshotSettings(ConsolidationSettings):
-    """Settings of the methods that watch how the weights fluctuate while they explore."""
-
-    exploration_steps: int = setting(
-        300, "extra training steps at a task's end, whose fluctuation is measured", low=4
-    )
-    snapshot_every: int = setting(6, "training steps from one snapshot to the next", low=1)
-
-    @model_validator(mode="after")
-    def _enough_snapshots(self) -> Self:
-        if self.exploration_steps < 3 * self.snapshot_every:
-            raise ValueError(
-                f"exploration_steps={self.exploration_steps} gives fewer than 3 snapshots at "
-                f"snapshot_every={self.snapshot_every}; use at least {3 * self.snapshot_every}"
-            )
-        return self
 
 
 class Consolidation(Exploration, ABC):
@@ -68,16 +29,15 @@ class Consolidation(Exploration, ABC):
     weight, it is decoupled and holds otherwise than the penalty's gradient would.
     """
 
-    Settings = ConsolidationSettings
-
-    strength: Tensor
-    form: str
-    every: int
+    strength: Tensor = setting(1.0, "weight lambda of the penalty in the loss", low=0, high=1e12)
+    form: Literal["implicit", "explicit"] = setting(
+        "implicit", "apply the penalty by its implicit step, or add its gradient to the loss's"
+    )
+    every: int = setting(1, "apply the implicit step once every so many training steps", low=1)
 
     def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
         super().__init__(learner, settings)
         self.precision: Precision | None = None
-        self._steps = 0
 
     @classmethod
     def check(cls, settings: dict[str, Any], steps: int, outputs: int) -> None:
@@ -92,19 +52,16 @@ class Consolidation(Exploration, ABC):
         """Return the penalty to keep from now on, that of earlier tasks included."""
 
     def begin_task(self, task: TaskData) -> None:
-        self._steps = 0
         if self.precision is not None:
             self.precision.prepare(self.learner.effective_rate * self.strength * self.every)
 
-    def adjust_gradient(self, gradient: Tensor) -> None:
+    def adjust_gradient(self, gradient: Tensor, batch: Batch) -> None:
         if self.precision is not None and self.form == "explicit":
             gradient += self.strength * self.precision.gradient(self.theta)
 
-    def after_step(self) -> None:
-        if self.precision is None or self.form == "explicit":
-            return
-        self._steps += 1
-        if self._steps % self.every == 0:
+    def after_step(self, batch: Batch) -> None:
+        due = self.learner.step_number % self.every == 0
+        if due and self.precision is not None and self.form == "implicit":
             self.precision.pull(self.theta)
 
     def end_task(self, task: TaskData) -> None:
@@ -112,11 +69,32 @@ class Consolidation(Exploration, ABC):
         self.precision = self.measure(task)
 
 
+class FisherConsolidation(Consolidation):
+    """A strategy whose importance is the Fisher information."""
+
+    strength: Tensor = setting(
+        10.0, "weight lambda of the penalty", low=0, high=1e12, tune=(1e-2, 1e8), log=True
+    )
+    fisher: Estimator = setting("exact", "estimator of the Fisher information's diagonal")
+    fisher_samples: int = setting(2000, "training images the Fisher is averaged over", low=1)
+
+
 class SnapshotConsolidation(Consolidation):
     """A strategy whose measure is the fluctuation of the weights over the exploration steps."""
 
-    Settings = SnapshotSettings
-    snapshot_every: int
+    exploration_steps: int = setting(
+        300, "extra training steps at a task's end, whose fluctuation is measured", low=4
+    )
+    snapshot_every: int = setting(6, "training steps from one snapshot to the next", low=1)
+
+    @classmethod
+    def check_settings(cls, settings: dict[str, Any]) -> None:
+        steps, every = settings["exploration_steps"], settings["snapshot_every"]
+        if steps < 3 * every:
+            raise ValueError(
+                f"exploration_steps={steps} gives fewer than 3 snapshots at "
+                f"snapshot_every={every}; use at least {3 * every}"
+            )
 
     def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
         super().__init__(learner, settings)

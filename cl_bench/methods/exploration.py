@@ -10,25 +10,18 @@ from typing import Any
 
 import torch
 
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench.engine.settings import setting
+from cl_bench.engine.strategy import Strategy
 from cl_bench.engine.tasks import TaskData
-
-
-class ExplorationSettings(StrategySettings):
-    """Settings of the end of a task."""
-
-    exploration_steps: int = setting(300, "extra training steps at a task's end", low=0)
-    average_weights: bool = setting(
-        True, "end a task at the weights' mean over its exploration steps, not at the last ones"
-    )
 
 
 class Exploration(Strategy):
     """A strategy that explores at constant rate at each task's end."""
 
-    Settings = ExplorationSettings
-    exploration_steps: int
-    average_weights: bool
+    exploration_steps: int = setting(300, "extra training steps at a task's end", low=0)
+    average_weights: bool = setting(
+        True, "end a task at the weights' mean over its exploration steps, not at the last ones"
+    )
 
     @classmethod
     def extra_steps(cls, settings: dict[str, Any]) -> int:

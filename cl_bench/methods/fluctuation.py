@@ -15,6 +15,8 @@ from torch import Tensor
 
 from cl_bench.engine.layout import LayerBlocks
 from cl_bench.engine.linalg import gram, symmetric_eigen
+from cl_bench.engine.networks import Network
+from cl_bench.methods.precision import Kronecker
 
 Kind = Literal["increments", "deviations"]
 
@@ -108,3 +110,31 @@ def kronecker_fluctuation(
         variance = turned.square_().view(runs, rows, count, columns).mean(2)
         found.append(LayerFluctuation(left, right, variance, (row_factor, column_factor)))
     return found
+
+
+def kronecker_penalty(
+    moves: Tensor, power: Tensor, network: Network, anchor: Tensor, past: Kronecker | None
+) -> Kronecker:
+    """Return the penalty (variance / mean variance)^power in each layer's Kronecker eigenbasis.
+
+    Args:
+        moves: fluctuations of all weights, [R, n, D].
+        power: [R, 1].
+        network: whose weights these are.
+        anchor: where they are held, [R, D].
+        past: the earlier tasks' penalty, which is taken in.
+    """
+    found = kronecker_fluctuation(
+        moves, network.layer_blocks, None if past is None else past.factors
+    )
+    joined = Kronecker(
+        network,
+        [layer.left for layer in found],
+        [layer.right for layer in found],
+        [layer.variance.pow(power.unsqueeze(-1)) for layer in found],
+        [layer.factors for layer in found],
+        anchor,
+    )
+    if past is not None:
+        joined.take_in(past)
+    return joined

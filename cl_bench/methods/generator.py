@@ -49,10 +49,6 @@ def _halves(pixels: int, hidden: int, latent: int) -> tuple[_Half, _Half]:
     return encoder, _Half(latent, (hidden, hidden), pixels)
 
 
-class _KeptAdam(Adam, Kept):
-    """Adam whose moments are part of a strategy's state."""
-
-
 class Generator(Kept):
     """R variational auto-encoders in training (Kingma & Welling 2014, arXiv 1312.6114).
 
@@ -82,7 +78,7 @@ class Generator(Kept):
         self.theta = draw
         """Weights [R, G], the encoder's and then the decoder's."""
         one = OptimizerConfig(name="adam")
-        self.optimizer = _KeptAdam([one] * learner.runs, learner.device)
+        self.optimizer = Adam([one] * learner.runs, learner.device)
         self.optimizer.set_rate(rate)
 
     @property

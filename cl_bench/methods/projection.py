@@ -10,14 +10,9 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting
-from cl_bench.engine.tasks import TaskData
-
-
-class ProjectionSettings(StrategySettings):
-    """Settings that all projections share."""
-
-    every: int = setting(20, "project once every so many training steps; 1 is as published", low=1)
+from cl_bench.engine.settings import setting
+from cl_bench.engine.strategy import Strategy
+from cl_bench.engine.tasks import Batch, TaskData
 
 
 class Projection(Strategy, ABC):
@@ -27,8 +22,7 @@ class Projection(Strategy, ABC):
     sums of gradients. For Adam, whose ways are not, it keeps to the free directions all the same.
     """
 
-    Settings = ProjectionSettings
-    every: int
+    every: int = setting(20, "project once every so many training steps; 1 is as published", low=1)
     start: Tensor | None = None
 
     @abstractmethod
@@ -43,7 +37,7 @@ class Projection(Strategy, ABC):
         if task.index:
             self.start = self.theta.clone()
 
-    def after_step(self) -> None:
+    def after_step(self, batch: Batch) -> None:
         if self.learner.step_number % self.every == 0:
             self._project()
 

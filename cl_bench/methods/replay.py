@@ -1,4 +1,4 @@
-"""A buffer of training samples for every run of a stack, and the settings of methods that replay.
+"""A buffer of training samples for every run of a stack, and what methods that replay share.
 
 Images are kept as the bytes they came as. Filling and drawing are done for all runs at once, and
 every choice is a draw from the run's own named streams.
@@ -6,7 +6,6 @@ every choice is a draw from the run's own named streams.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -14,21 +13,12 @@ from torch import Tensor
 
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.losses import cross_entropy
+from cl_bench.engine.settings import setting
 from cl_bench.engine.state import Kept
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench.engine.strategy import Strategy
 from cl_bench.engine.tasks import PIXEL_SCALE, Batch, TaskData
 
 Balance = Literal["none", "class", "task"]
-
-
-@dataclass
-class Replayed(Batch):
-    """A minibatch drawn from a buffer."""
-
-    tasks: Tensor = field(default_factory=lambda: torch.empty(0))
-    """int64 [R, B], the task that each sample came from."""
-    extra: dict[str, Tensor] = field(default_factory=dict)
-    """What was kept besides, by name, [R, B, …]."""
 
 
 class Buffer(Kept):
@@ -94,11 +84,11 @@ class Buffer(Kept):
         for batch in task.sample(count, "memory", size=count):
             self.add(batch)
 
-    def draw(self, count: int, purpose: str = "replay") -> Replayed | None:
+    def draw(self, count: int, purpose: str = "replay") -> Batch | None:
         """Return `count` of the samples kept, each as likely as any other; None while empty.
 
-        None comes twice, unless more are asked for than are kept. Two draws in one step need two
-        purposes.
+        None comes twice, unless more are asked for than are kept. The minibatch is named by the
+        purpose; two draws in one step need two.
         """
         if not self.filled:
             return None
@@ -107,21 +97,22 @@ class Buffer(Kept):
             index = u[:, : self.filled].topk(count, 1).indices
         else:
             index = (u[:, :count] * self.filled).long().clamp_(max=self.filled - 1)
-        return self.at(index)
+        return self.at(index, purpose)
 
-    def all(self) -> Replayed:
+    def all(self) -> Batch:
         """Return everything that is kept."""
         places = torch.arange(self.filled, device=self.labels.device)
         return self.at(places.expand(self.learner.runs, -1))
 
-    def at(self, index: Tensor) -> Replayed:
-        """Return the samples at these places, int64 [R, B]."""
+    def at(self, index: Tensor, name: str = "replay") -> Batch:
+        """Return the samples at these places, int64 [R, B], as a minibatch of that name."""
         rows = torch.arange(index.shape[0], device=index.device).unsqueeze(1)
         tasks = self.tasks[rows, index]
-        return Replayed(
+        return Batch(
             images=self.images[rows, index].to(torch.float32).mul_(PIXEL_SCALE),
             labels=self.labels[rows, index],
             mask=self.learner.outputs_of(tasks),
+            name=name,
             tasks=tasks,
             extra={name: value[rows, index] for name, value in self.extra.items()},
         )
@@ -177,65 +168,82 @@ class Buffer(Kept):
         return chosen
 
 
-class ReplaySettings(StrategySettings):
-    """Settings of the methods that keep samples."""
+class Rehearsal(Strategy):
+    """A strategy that keeps samples and trains on them again."""
 
+    keeps_samples = True
     buffer_size: int = setting(500, "samples kept of all tasks together", low=1)
     replay_batch_size: int = setting(
         0, "samples replayed with each minibatch; 0 is as many as the minibatch has", low=0
     )
 
 
-class Replay(Strategy):
-    """A strategy with a buffer; the samples of each step enter it after the step."""
+class Replay(Rehearsal):
+    """Experience replay from a buffer that the samples of each step enter after the step.
 
-    keeps_samples = True
-    Settings = ReplaySettings
-    buffer_size: int
-    replay_batch_size: int
+    A step trains on the task's own minibatch, the part "fresh", joined with one from the buffer,
+    the part "replay".
+    """
+
     balance: Balance = "none"
 
     def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
         super().__init__(learner, settings)
         self.buffer = Buffer(learner, self.buffer_size, self.balance)
 
-    def replayed(self, purpose: str = "replay") -> Replayed | None:
+    def replayed(self, purpose: str = "replay") -> Batch | None:
         """Return a minibatch of kept samples; None while there are none."""
         return self.buffer.draw(self.replay_batch_size or self.learner.batch_size, purpose)
 
-    def after_step(self) -> None:
-        self.buffer.add(self.learner.fresh)
+    def begin_step(self, batch: Batch) -> Batch:
+        return batch.joined(self.replayed())
+
+    def after_step(self, batch: Batch) -> None:
+        self.buffer.add(batch.fresh)
+
+
+class TaskReplay(Replay):
+    """A strategy that fills its buffer at each task's end, with as many samples of each task.
+
+    It has no sample of the task in training, and says itself where the kept ones come in.
+    """
+
+    balance = "task"
+
+    def begin_step(self, batch: Batch) -> Batch:
+        return batch
+
+    def after_step(self, batch: Batch) -> None:
+        """Keep nothing yet: the buffer is of past tasks."""
+
+    def end_task(self, task: TaskData) -> None:
+        self.buffer.add_sample(task, self.buffer_size)
 
 
 class DarkReplay(Replay):
     """A strategy whose kept samples have the logits they had in the step they were trained in."""
 
-    def begin_step(self, batch: Batch) -> Batch:
-        self.kept = self.replayed()
-        return batch if self.kept is None else batch.joined(self.kept)
-
-    def losses(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy of the task's own samples and the kept logits' change, [R, 1].
 
         The change is the mean square over samples and outputs. In the task scenario it is over
         the outputs of the sample's own task: the others are never asked for it.
 
         Args:
-            logits: of `begin_step`'s minibatch, or of one that goes on after it, [R, B, C].
+            logits: [R, B, C].
+            batch: of the parts "fresh" and, once something is kept, "replay".
         """
-        fresh, kept = self.learner.fresh, self.kept
-        new = fresh.labels.shape[1]
-        self.logits = logits[:, :new].detach()
-        loss = cross_entropy(logits[:, :new], fresh)
+        said, kept = batch.split(logits), batch.parts.get("replay")
+        loss = cross_entropy(said["fresh"], batch.fresh)
         if kept is None:
             return loss, torch.zeros_like(loss)
-        change = (logits[:, new : new + kept.labels.shape[1]] - kept.extra["logits"]).square()
+        change = (said["replay"] - kept.extra["logits"]).square()
         if kept.mask is not None and kept.mask.dim() == 3:
             mean = (change * kept.mask).sum(-1) / kept.mask.sum(-1)
         else:
             mean = change.mean(-1)
         return loss, mean.mean(1, keepdim=True)
 
-    def after_step(self) -> None:
-        self.buffer.add(self.learner.fresh, logits=self.logits)
-        del self.logits, self.kept  # of this step alone
+    def after_step(self, batch: Batch) -> None:
+        assert batch.logits is not None
+        self.buffer.add(batch.fresh, logits=batch.split(batch.logits)["fresh"])

@@ -72,7 +72,7 @@ def space_of(
     Raises:
         UserError: a setting is given a grid, or a range that it cannot have.
     """
-    from cl_bench.engine.strategy import tune_range
+    from cl_bench.engine.settings import tune_range
 
     settings = finding.load(name).Settings
     for key, value in given.items():

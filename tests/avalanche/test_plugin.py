@@ -309,7 +309,7 @@ SHORT_EWC = {"exploration_steps": 5, "fisher_samples": 100}
 
 ODD = """
 from cl_bench.engine.losses import cross_entropy
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench import Strategy, setting
 
 class Odd(Strategy):
     \"\"\"Every hook does something.\"\"\"
@@ -317,8 +317,7 @@ class Odd(Strategy):
     title = "Odd"
     networks = frozenset({"mlp"})
 
-    class Settings(StrategySettings):
-        more: int = setting(0, "steps")
+    more: int = setting(0, "steps")
 
     @classmethod
     def extra_steps(cls, settings):
@@ -339,10 +338,10 @@ class Odd(Strategy):
     def loss(self, logits, batch):
         return 0.5 * cross_entropy(logits, batch) + 0.01 * logits.square().mean((1, 2))[:, None]
 
-    def adjust_gradient(self, gradient):
+    def adjust_gradient(self, gradient, batch):
         gradient *= 1.5
 
-    def after_step(self):
+    def after_step(self, batch):
         self.theta.lerp_(self.kept, 0.01)
 
     def visit(self, step):
@@ -351,7 +350,7 @@ class Odd(Strategy):
     def end_task(self, task):
         self.theta.sub_(0.1 * self.learner.gradient_of(next(task.sample(50, "end"))))
 
-    def predict(self, images):
+    def predict(self, images, task):
         return -self.learner.network.forward(self.theta, images)
 """
 

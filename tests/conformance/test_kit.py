@@ -16,7 +16,7 @@ HEAD = '''"""Breaks a promise."""
 import torch
 
 from cl_bench.config import Scenario
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench import Strategy, setting
 
 TASKS = []
 
@@ -27,9 +27,8 @@ class Mine(Strategy):
     scenarios = frozenset({Scenario.DOMAIN})
     networks = frozenset({"mlp"})
 
-    class Settings(StrategySettings):
-        factor: float = setting(0.5, "factor", low=0, high=1e9, tune=(0.1, 1.0))
-        odd_name: int = setting(3, "of no meaning to the kit", low=1)
+    factor: float = setting(0.5, "factor", low=0, high=1e9, tune=(0.1, 1.0))
+    odd_name: int = setting(3, "of no meaning to the kit", low=1)
 
 '''
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
@@ -37,33 +36,34 @@ README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding=
 # What breaks the promise, the check that is meant for it, and what it must say.
 BROKEN = {
     "mixes": (
-        "def adjust_gradient(self, gradient):\n    gradient -= gradient.mean(0)",
+        "def adjust_gradient(self, gradient, batch):\n    gradient -= gradient.mean(0)",
         *("company", r"alone and stacked.* in weights, .*: something mixes the runs"),
     ),
     "takes_anothers_setting": (
-        "def adjust_gradient(self, gradient):\n    gradient *= self.factor[0]",
+        "def adjust_gradient(self, gradient, batch):\n    gradient *= self.factor[0]",
         *("company", "a setting of another run is taken for its own"),
     ),
     "draws_from_torch": (
-        "def after_step(self):\n    self.theta.add_(torch.randn_like(self.theta), alpha=1e-4)",
+        "def after_step(self, batch):\n"
+        "    self.theta.add_(torch.randn_like(self.theta), alpha=1e-4)",
         *("repeats", "learner.uniform and learner.normal are the only source of randomness"),
     ),
     "counts_evaluations": (
-        "def predict(self, images):\n"
+        "def predict(self, images, task):\n"
         "    self.asked = getattr(self, 'asked', 0) + 1\n"
-        "    return super().predict(images)\n"
-        "def adjust_gradient(self, gradient):\n    gradient /= self.asked",
+        "    return super().predict(images, task)\n"
+        "def adjust_gradient(self, gradient, batch):\n    gradient /= self.asked",
         *("repeats", "not evaluated while it trains ends differently"),
     ),
     "hides_state": (
-        "def after_step(self):\n"
+        "def after_step(self, batch):\n"
         "    self.theta.lerp_(getattr(self.learner, 'last', self.theta), 0.1)\n"
         "    self.learner.last = self.theta.clone()",
         *("resumed", "stopped in the middle of task 1 and resumed, a run differs in weights"),
     ),
     "forgets_between_tasks": (
         "def end_task(self, task):\n    self.learner.anchor = self.theta.clone()\n"
-        "def after_step(self):\n"
+        "def after_step(self, batch):\n"
         "    if self.learner.task == 1:\n"
         "        self.theta.lerp_(getattr(self.learner, 'anchor', self.theta), 0.1)",
         *("resumed", "stopped after task 1 and resumed, a run differs in weights"),
@@ -88,32 +88,37 @@ BROKEN = {
     ),
     "keeps_test_images": (
         "keeps_samples = True\n"
-        "def predict(self, images):\n"
+        "def predict(self, images, task):\n"
         "    self.asked = images.clone()\n"
-        "    return super().predict(images)",
+        "    return super().predict(images, task)",
         *("data", r"'asked' holds \d+ test images"),
     ),
     "learns_from_test_images": (
-        "def predict(self, images):\n"
+        "def predict(self, images, task):\n"
         "    self.theta.mul_(0.999)\n"
-        "    return super().predict(images)",
+        "    return super().predict(images, task)",
         *("data", "predict changed the weights; test images are for prediction alone"),
     ),
     "predicts_by_chance": (
-        "def predict(self, images):\n"
-        "    logits = super().predict(images)\n"
+        "def predict(self, images, task):\n"
+        "    logits = super().predict(images, task)\n"
         "    return logits + torch.rand_like(logits)",
         *("predict", "asked twice gives different logits"),
     ),
     "caches": (
         "cache = None\n"
-        "def after_step(self):\n    self.cache = None\n"
-        "def predict(self, images):\n"
+        "def after_step(self, batch):\n    self.cache = None\n"
+        "def predict(self, images, task):\n"
         "    if self.cache is None:\n"
         "        self.cache = self.theta.clone()\n"
         "    return self.learner.network.forward(self.cache, images)",
         *("predict", "predict changes cache"),
     ),
+    "isolates_nothing": (
+        "isolates = True\nscenarios = frozenset({Scenario.TASK})",
+        *("isolates", r"(accuracy|loss) on task 1 was 0\.\d+ when it was learnt and is"),
+    ),
+    "isolates_untold": ("isolates = True", "declared", "need the task scenario, in which the"),
     "hides_bytes": (
         "def begin_task(self, task):\n    self.start = self.theta.clone()\n"
         "def bytes_kept(self):\n    return 0",
@@ -124,9 +129,8 @@ BROKEN = {
         *("cost", "0.0 gradient passes are reported for 40 steps"),
     ),
     "diverges": (
-        "class Settings(StrategySettings):\n"
-        "    pull: float = setting(1.0, 'x', low=0, tune=(1e-3, 1e9), log=True)\n"
-        "def adjust_gradient(self, gradient):\n    gradient += self.pull * self.theta",
+        "pull: float = setting(1.0, 'x', low=0, tune=(1e-3, 1e9), log=True)\n"
+        "def adjust_gradient(self, gradient, batch):\n    gradient += self.pull * self.theta",
         *("extremes", r"weights, loss not finite at pull = 1e\+09, an end of its tune range"),
     ),
     "has_no_title": ("title = ' '", "declared", "title is empty"),
@@ -135,17 +139,16 @@ BROKEN = {
         *("declared", "write them out in the class"),
     ),
     "tunes_beyond": (
-        "class Settings(StrategySettings):\n"
-        "    pull: float = setting(1.0, 'x', high=2, tune=(1.0, 3.0))",
+        "pull: float = setting(1.0, 'x', high=2, tune=(1.0, 3.0))",
         *("declared", "setting pull: 3.0 of tune is not allowed"),
     ),
     "starts_beyond": (
-        "class Settings(StrategySettings):\n    pull: float = setting(3.0, 'x', high=2)",
+        "pull: float = setting(3.0, 'x', high=2)",
         *("declared", "setting pull: default 3.0 is not allowed"),
     ),
     "says_any_network": (
         "networks = frozenset({'mlp', 'convnet'})\n"
-        "def after_step(self):\n    self.learner.network.activations",
+        "def after_step(self, batch):\n    self.learner.network.activations",
         *("networks", r"AttributeError: .*'activations' \(says_any_network.py, line \d+\)"),
     ),
     "fails": (
@@ -153,7 +156,7 @@ BROKEN = {
         *("trains", r"RuntimeError: no end \(fails.py, line 21\)"),
     ),
     "explodes": (
-        "def adjust_gradient(self, gradient):\n    gradient *= 1e9",
+        "def adjust_gradient(self, gradient, batch):\n    gradient *= 1e9",
         *("trains", "weights, loss not finite after five short tasks"),
     ),
 }
@@ -234,7 +237,7 @@ def test_a_sound_strategy_from_outside_passes_every_check(file):
         "def end_task(self, task):\n"
         "    few = next(task.sample(self.odd_name, 'few')).images\n"
         "    self.few = {**getattr(self, 'few', {}), task.index: (few, self.learner.task)}\n"
-        "def adjust_gradient(self, gradient):\n"
+        "def adjust_gradient(self, gradient, batch):\n"
         "    gradient *= self.factor + 0.1 * self.learner.uniform('noise', 1)"
     )
     results = check(file("sound", body))

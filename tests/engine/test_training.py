@@ -14,8 +14,9 @@ from cl_bench import benchmarks
 from cl_bench.engine.evaluation import Evaluator
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.networks import MLP
+from cl_bench.engine.settings import setting
 from cl_bench.engine.stack import step
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench.engine.strategy import Strategy
 from cl_bench.engine.tasks import Batch, Streams, TaskData
 from cl_bench.engine.training import count_steps
 from cl_bench.planning import finding
@@ -98,8 +99,7 @@ def test_a_loss_of_the_wrong_shape_is_refused(monkeypatch):
 
 def test_a_loss_may_use_settings_and_a_step_may_add_samples(monkeypatch):
     class Kept(Strategy):
-        class Settings(StrategySettings):
-            weight: float = setting(1.0, "factor on the loss", low=0)
+        weight: float = setting(1.0, "factor on the loss", low=0)
 
         def begin_task(self, task):
             kept = next(task.sample(16, "kept"))

@@ -26,12 +26,11 @@ FAULTY = '''"""Dies, or fails, in its second task."""
 import os
 import signal
 
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench import Strategy, setting
 
 
 class Faulty(Strategy):
-    class Settings(StrategySettings):
-        kill: bool = setting(True, "whether it dies rather than raises")
+    kill: bool = setting(True, "whether it dies rather than raises")
 
     def begin_task(self, task):
         if task.index == 1:

@@ -141,9 +141,9 @@ def test_generated_images_have_the_past_tasks_share_of_the_loss(scenario, distil
     seen, before = [], strategy.theta.clone()
     after = strategy.after_step
 
-    def after_step():
-        seen.append(learner.batch.images)
-        after()
+    def after_step(batch):
+        seen.append(batch.images)
+        after(batch)
 
     strategy.after_step = after_step
     with torch.no_grad():

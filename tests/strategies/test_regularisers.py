@@ -82,10 +82,10 @@ def test_shrinking_keeps_what_is_said_and_lowers_how_surely():
     strategy, streams = stack("shrink-and-perturb", hidden=(50,), shrink=0.6, perturb=0.01)
     run_task(strategy, streams, 0, steps=300)
     images = next(iter(TaskData(streams, 0).minibatches(300, 1))).images
-    before = strategy.predict(images).softmax(-1).max(-1)
+    before = strategy.predict(images, None).softmax(-1).max(-1)
     strategy.learner.task, strategy.learner.step_number = 1, 0
     strategy.begin_task(TaskData(streams, 1))
-    after = strategy.predict(images).softmax(-1).max(-1)
+    after = strategy.predict(images, None).softmax(-1).max(-1)
     assert (before.indices == after.indices).float().mean() > 0.85
     assert after.values.mean() < before.values.mean() - 0.2
 

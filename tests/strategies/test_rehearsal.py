@@ -143,7 +143,7 @@ def slopes(strategy, run, *batches):
 
 
 def test_a_gem_projects_the_gradient_off_the_memory_s_where_they_are_opposed():
-    strategy, _ = begun("a-gem", tasks=2, buffer_size=80, replay_batch_size=30)
+    strategy, batch = begun("a-gem", tasks=2, buffer_size=80, replay_batch_size=30)
     kept = strategy.replayed()
     assert set(kept.tasks.unique().tolist()) == {0, 1}
     reference = torch.cat([slopes(strategy, run, kept) for run in (0, 1)])
@@ -151,7 +151,7 @@ def test_a_gem_projects_the_gradient_off_the_memory_s_where_they_are_opposed():
     gradient = (other + torch.tensor([[-0.7], [0.3]]) * reference).float()
     g, r = gradient.double(), reference
     assert g[0] @ r[0] < 0 < g[1] @ r[1]
-    strategy.adjust_gradient(gradient)
+    strategy.adjust_gradient(gradient, batch)
     projected = g[0] - (g[0] @ r[0]) / (r[0] @ r[0]) * r[0]
     torch.testing.assert_close(gradient[0].double(), projected, rtol=1e-4, atol=1e-6)
     assert torch.equal(gradient[1].double(), g[1])
@@ -168,7 +168,7 @@ def test_a_gem_remembers_as_much_of_every_past_task_and_nothing_of_this_one():
 
 @pytest.mark.parametrize("margin", [0.0, 0.5])
 def test_gem_takes_the_nearest_step_that_opposes_no_past_task(margin):
-    strategy, _ = begun("gem", tasks=2, memory_per_task=40, margin=margin)
+    strategy, batch = begun("gem", tasks=2, memory_per_task=40, margin=margin)
     memories = [memory.all() for memory in strategy.memories]
     assert [set(m.tasks.unique().tolist()) for m in memories] == [{0}, {1}]
     assert memories[0].labels.shape == (2, 40)
@@ -178,7 +178,7 @@ def test_gem_takes_the_nearest_step_that_opposes_no_past_task(margin):
     gradient = (weights @ rows).squeeze(1).float()
     g = gradient.double()
     assert ((rows @ g.unsqueeze(2)).squeeze(2) > 0).tolist() == [[False, True], [True, True]]
-    strategy.adjust_gradient(gradient)
+    strategy.adjust_gradient(gradient, batch)
     least = g[0] + margin * rows[0].sum(0)
     v, _ = nnls(rows[0].T.numpy(), -least.numpy())
     assert (v[0] > 0.1) and (margin or v[1] == 0)
@@ -194,7 +194,7 @@ def test_gem_never_opposes_a_past_task():
     memories = [memory.all() for memory in strategy.memories]
     rows = torch.stack([slopes(strategy, run, *memories) for run in (0, 1)])
     gradient -= 3 * rows.mean(1).float()
-    strategy.adjust_gradient(gradient)
+    strategy.adjust_gradient(gradient, batch)
     along = torch.bmm(rows, gradient.double().unsqueeze(2)).squeeze(2)
     assert (along > -1e-5 * rows.norm(dim=2)).all()
 

@@ -22,22 +22,21 @@ SMALL = [
 ]
 HOLD = '''"""Holds the weights where the last task left them, far too firmly by default."""
 
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting
+from cl_bench import Strategy, setting
 
 
 class Hold(Strategy):
     title = "Hold"
     source = "a test"
 
-    class Settings(StrategySettings):
-        strength: float = setting(1e3, "the pull", low=0, high=1e6, tune=(1e-3, 1e3), log=True)
-        delay: int = setting(1, "steps before it pulls", low=1)
+    strength: float = setting(1e3, "the pull", low=0, high=1e6, tune=(1e-3, 1e3), log=True)
+    delay: int = setting(1, "steps before it pulls", low=1)
 
     def begin_task(self, task):
         self.anchor = self.theta.clone()
         self.first = task.index == 0
 
-    def after_step(self):
+    def after_step(self, batch):
         if not self.first and self.learner.step_number >= self.delay:
             self.theta.sub_(self.anchor).div_(1 + 0.1 * self.strength).add_(self.anchor)
 '''

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from cl_bench.config import OptimizerConfig
-from cl_bench.engine.strategy import Strategy, StrategySettings, setting, tune_range
+from cl_bench.engine.settings import setting, tune_range
+from cl_bench.engine.strategy import Strategy
 from cl_bench.errors import UserError
 from cl_bench.planning import finding
 from cl_bench.tuning.search import settings_of
@@ -57,8 +58,7 @@ def test_strategies_with_as_many_settings_get_the_same_points():
 
 def test_whole_numbers_stay_whole(monkeypatch):
     class Whole(Strategy):
-        class Settings(StrategySettings):
-            every: int = setting(1, "steps", low=1, tune=(1, 8))
+        every: int = setting(1, "steps", low=1, tune=(1, 8))
 
     monkeypatch.setattr(finding, "load", lambda name: Whole)
     (each,) = found = space("whole")

@@ -2,7 +2,8 @@
 
 Both of a pair train on the same stream with the same network, initial weights, optimiser and
 number of steps, and are evaluated alike; their runs are compared paired by seed. What is left is
-a difference of the two implementations, and the pair's `why` says which.
+a difference of the two implementations, and the pair's `why` says which. Where neither has learnt
+to do better than guess there is nothing to agree on, and no verdict.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cl_bench.avalanche.pairs import BASELINE, PROTOCOLS, Pair
-from cl_bench.metrics.statistics import paired_difference
+from cl_bench.config import Scenario
+from cl_bench.metrics.statistics import mean_interval, paired_difference
 from cl_bench.results.figures import compute
 
 if TYPE_CHECKING:
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 AGREES = "agrees"
 DIFFERS = "differs"
 TOO_FEW = "too few seeds"
+NOT_LEARNT = "not learnt"
+LEARNT = 0.05
+"""Share of what lies between guessing and no error that must be learnt for a verdict."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +50,14 @@ class Finding:
     """The 95 % BCa bootstrap interval of the difference."""
     apart: float
     """Median distance of the final weights, of the length of ours."""
+    learnt: bool = True
+    """Whether either of the two does better than guess."""
 
     @property
     def verdict(self) -> str:
-        """Return whether the interval of the difference holds 0."""
+        """Return whether the interval of the difference holds 0, where anything was learnt."""
+        if not self.learnt:
+            return NOT_LEARNT
         if self.seeds < 2:
             return TOO_FEW
         return AGREES if self.low <= 0 <= self.high else DIFFERS
@@ -82,7 +92,23 @@ def find(pair: Pair, records: Sequence[RunRecord]) -> Finding | None:
         low=interval.low,
         high=interval.high,
         apart=float(np.median(distances)),
+        learnt=any(_learnt(values[name], chance(runs[name][0])) for name in (ours, theirs)),
     )
+
+
+def chance(record: RunRecord) -> float:
+    """Return the average accuracy of guessing among a task's classes; among all in class-IL."""
+    classes = record.predictions.groupby("task")["label"].nunique()
+    if record.config.benchmark.scenario is Scenario.CLASS:
+        return 1 / int(record.predictions["label"].nunique())
+    return float((1 / classes).mean())
+
+
+def _learnt(accuracies: NDArray[np.float64], guessed: float) -> bool:
+    """Return whether accuracies by seed are above guessing: by a margin, and not by chance."""
+    interval = mean_interval(accuracies)
+    surely = interval.count < 2 or interval.low > guessed
+    return surely and interval.mean > guessed + LEARNT * (1 - guessed)
 
 
 def _accuracy(record: RunRecord) -> float:
@@ -96,7 +122,27 @@ def _distance(a: RunRecord, b: RunRecord) -> float:
     return float(np.linalg.norm(first - second) / np.linalg.norm(first))
 
 
-def rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+PairRow = TypedDict(
+    "PairRow",
+    {
+        "pair": str,
+        "protocol": str,
+        "ours": str,
+        "theirs": str,
+        "seeds": int,
+        "naive": float,
+        "our accuracy": float,
+        "their accuracy": float,
+        "difference": float,
+        "low": float,
+        "high": float,
+        "weights apart": float,
+        "verdict": str,
+    },
+)
+
+
+def rows(findings: Sequence[Finding]) -> list[PairRow]:
     """Return the table, a row a pair; accuracies are fractions."""
     return [
         {
@@ -157,7 +203,8 @@ def page(findings: Sequence[Finding], versions: Mapping[str, str], left_out: Seq
         "with its 95 % BCa bootstrap interval, and a pair *agrees* where the interval holds 0. "
         "*Weights apart* is the distance of the final weights as a share of their length, the "
         "median over seeds: where both compute the same, rounding alone, about 1e-7, unless it "
-        "flips a unit and grows. Naive training is there to show that the methods have an effect.",
+        "flips a unit and grows. Naive training is there to show that the methods have an effect. "
+        f"There is no verdict (*{NOT_LEARNT}*) where neither does better than guess.",
         "",
         *_table(findings),
         "",

@@ -9,35 +9,40 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cl_bench.cli.output import Format, FormatOption, counted, emit, remark
-from cl_bench.cli.training import DataDirOption, stored_in, train
-from cl_bench.errors import UserError, unknown
+from cl_bench.cli.output import Format, FormatOption, Row, counted, emit, remark
+from cl_bench.cli.training import DataDirOption, WorkersOption, stored_in, train
+from cl_bench.errors import UserError
 
 if TYPE_CHECKING:
+    from cl_bench.avalanche.crossvalidation import Finding
     from cl_bench.avalanche.pairs import Pair
     from cl_bench.config import RunConfig
     from cl_bench.execution.worker import Work
     from cl_bench.planning.packing import Plan
 
 
+PairOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Only these pairs, by name or a part that is theirs alone; may be repeated."),
+]
+SeedsOption = Annotated[int, typer.Option(help="Seeds of each pair.", min=1)]
+QuickOption = Annotated[
+    bool, typer.Option("--quick", help="A few images a task: a trial of the command.")
+]
+OutOption = Annotated[Path, typer.Option(help="Folder for the records.")]
+WriteOption = Annotated[
+    Path | None, typer.Option(help="Write the page to this .md file, a .csv beside it.")
+]
+
+
 def crossvalidate(
-    pair: Annotated[
-        list[str] | None, typer.Option(help="Only these pairs; may be repeated.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(help="Seeds of each pair.", min=1)] = 5,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A few images a task: a trial of the command.")
-    ] = False,
-    out: Annotated[Path, typer.Option(help="Folder for the records.")] = Path(
-        "runs/crossvalidation"
-    ),
-    write: Annotated[
-        Path | None, typer.Option(help="Write the page to this .md file, a .csv beside it.")
-    ] = None,
+    pair: PairOption = None,
+    seeds: SeedsOption = 5,
+    quick: QuickOption = False,
+    out: OutOption = Path("runs/crossvalidation"),
+    write: WriteOption = None,
     data_dir: DataDirOption = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes (default: one a core).", min=1)
-    ] = None,
+    workers: WorkersOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Train ours and Avalanche's on the same streams, and show where they agree.
@@ -67,42 +72,45 @@ def crossvalidate(
         found = crossvalidation.find(each, records)
         if found is not None:
             findings.append(found)
-    rows = crossvalidation.rows(findings)
+    rows: list[Row] = [{**row} for row in crossvalidation.rows(findings)]
     if format is Format.TABLE:
         rows = [{k: v for k, v in row.items() if k not in ("ours", "theirs")} for row in rows]
     emit(rows, format, "ours and Avalanche's")
+    if any(found.verdict == crossvalidation.NOT_LEARNT for found in findings):
+        remark("not learnt: neither does better than guess, which says nothing of agreement")
     for line in left_out:
         remark(f"not compared: {line}")
     if write is not None and findings:
-        from cl_bench.results.provenance import PACKAGES, versions
-
-        page = crossvalidation.page(findings, versions(PACKAGES), left_out)
-        write.write_text(page, encoding="utf-8")
-        table = write.with_suffix(".csv")
-        table.write_text(crossvalidation.table_csv(findings), encoding="utf-8")
-        remark(f"written: {write} and {table}")
+        _write(write, findings, left_out)
     if failed:
         raise typer.Exit(1)
 
 
 def _chosen(names: Sequence[str] | None) -> tuple[list[Pair], list[str]]:
     """Return the pairs to compare, and why the others cannot be."""
-    from cl_bench.avalanche.pairs import PAIRS
+    from cl_bench.avalanche import pairs
     from cl_bench.planning import finding
 
-    for name in names or ():
-        if name not in {pair.name for pair in PAIRS}:
-            raise unknown("pair", name, [pair.name for pair in PAIRS])
     chosen, left_out = [], []
-    for pair in PAIRS:
-        if names and pair.name not in names:
-            continue
+    for pair in pairs.named(names or ()):
         needs = getattr(finding.load(pair.theirs[0]), "needs", "")
         if needs and importlib.util.find_spec(needs) is None:
             left_out.append(f"{pair.name}: {pair.theirs[0]} needs the package {needs}")
         else:
             chosen.append(pair)
     return chosen, left_out
+
+
+def _write(path: Path, findings: Sequence[Finding], left_out: Sequence[str]) -> None:
+    """Write the page, and the table beside it."""
+    from cl_bench.avalanche import crossvalidation
+    from cl_bench.results.provenance import PACKAGES, versions
+
+    page = crossvalidation.page(findings, versions(PACKAGES), left_out)
+    path.write_text(page, encoding="utf-8")
+    table = path.with_suffix(".csv")
+    table.write_text(crossvalidation.table_csv(findings), encoding="utf-8")
+    remark(f"written: {path} and {table}")
 
 
 def _plan(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cl_bench.cli.choosing import BenchmarksOption, ProtocolOption, RunsOption, select
 from cl_bench.cli.output import Format, FormatOption, counted, emit, emit_many, remark
 from cl_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from cl_bench.metrics.prediction import Prediction
+    from cl_bench.report.tables import Rows
 
 
 def predict(
@@ -69,13 +73,13 @@ def _given_all_data(names: Collection[str]) -> set[str]:
     return {name for name in names if name in known and finding.load(name).all_data}
 
 
-def _for_people(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def _for_people(rows: Sequence[Prediction]) -> dict[str, Rows]:
     """Return a table for each protocol, target and level."""
     from cl_bench.metrics.prediction import LEVELS
     from cl_bench.report.tables import interval_text
 
     several = len({row["protocol_id"] for row in rows}) > 1
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, Rows] = {}
     for row in rows:
         sizes = f"{counted(row['seeds'], 'seed')}, {row['strategies']} strategies"
         title = f"{row['target']}, {row['level']} ({LEVELS[row['level']]}; {sizes})"

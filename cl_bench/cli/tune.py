@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,73 +27,82 @@ from cl_bench.planning.parsing import split_names
 if TYPE_CHECKING:
     from cl_bench.benchmarks import Benchmark
     from cl_bench.config import BenchmarkConfig, Protocol
+    from cl_bench.execution.worker import Work
     from cl_bench.tuning.record import TuningRecord
     from cl_bench.tuning.search import Method
+    from cl_bench.tuning.study import Request
+
+
+PlanOption = Annotated[
+    str | None,
+    typer.Option(help="The protocol to tune for: a name of `list configs` or a YAML file."),
+]
+HeldOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Changes the protocol; a setting that is given a value is not tuned.",
+    ),
+]
+TrialsOption = Annotated[int, typer.Option(help="Trials of each strategy.", min=1)]
+SeedsOption = Annotated[int, typer.Option(help="Seeds of each trial.", min=1)]
+FirstSeedOption = Annotated[
+    int, typer.Option(help="The first of them; from 1000 on, and never reported.")
+]
+MethodOption = Annotated[str, typer.Option(help="sobol (quasi-random), tpe (Optuna's) or halving.")]
+MetricOption = Annotated[str, typer.Option(help="What the best is best at; see `list metrics`.")]
+FractionOption = Annotated[
+    float | None,
+    typer.Option(help="Share of the training data to judge on (the protocol's, or 0.1)."),
+]
+RateOption = Annotated[
+    tuple[float, float] | None,
+    typer.Option(metavar="LOW HIGH", help="Tune the learning rate of every strategy, too."),
+]
+RangeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--range",
+        metavar="KEY=[LOW,HIGH]",
+        help="Such as ewc.strength=[1,1000], in place of the declared one; may be repeated.",
+    ),
+]
+OutOption = Annotated[
+    Path, typer.Option(help="Folder for the records; those of tuning go to OUT/tuning.")
+]
+PictureOption = Annotated[
+    Path | None, typer.Option(help="Draw the sensitivity to this .svg, .png or .html file.")
+]
 
 
 def tune(
     strategy: StrategyOption = None,
-    config: Annotated[
-        str | None,
-        typer.Option(help="The protocol to tune for: a name of `list configs` or a YAML file."),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Changes the protocol; a setting that is given a value is not tuned.",
-        ),
-    ] = None,
-    trials: Annotated[int, typer.Option(help="Trials of each strategy.", min=1)] = 16,
-    seeds: Annotated[int, typer.Option(help="Seeds of each trial.", min=1)] = 3,
-    first_seed: Annotated[
-        int, typer.Option(help="The first of them; from 1000 on, and never reported.")
-    ] = 1000,
-    method: Annotated[
-        str, typer.Option(help="sobol (quasi-random), tpe (Optuna's) or halving.")
-    ] = "sobol",
-    metric: Annotated[
-        str, typer.Option(help="What the best is best at; see `list metrics`.")
-    ] = "average_accuracy",
-    validation_fraction: Annotated[
-        float | None,
-        typer.Option(help="Share of the training data to judge on (the protocol's, or 0.1)."),
-    ] = None,
-    tune_learning_rate: Annotated[
-        tuple[float, float] | None,
-        typer.Option(metavar="LOW HIGH", help="Tune the learning rate of every strategy, too."),
-    ] = None,
-    range_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--range",
-            metavar="KEY=[LOW,HIGH]",
-            help="Such as ewc.strength=[1,1000], in place of the declared one; may be repeated.",
-        ),
-    ] = None,
+    config: PlanOption = None,
+    set_: HeldOption = None,
+    trials: TrialsOption = 16,
+    seeds: SeedsOption = 3,
+    first_seed: FirstSeedOption = 1000,
+    method: MethodOption = "sobol",
+    metric: MetricOption = "average_accuracy",
+    validation_fraction: FractionOption = None,
+    tune_learning_rate: RateOption = None,
+    range_: RangeOption = None,
     device: DeviceOption = Device.AUTO,
     workers: WorkersOption = None,
     data_dir: DataDirOption = None,
     download: DownloadOption = True,
-    out: Annotated[
-        Path, typer.Option(help="Folder for the records; those of tuning go to OUT/tuning.")
-    ] = Path("runs"),
-    picture: Annotated[
-        Path | None, typer.Option(help="Draw the sensitivity to this .svg, .png or .html file.")
-    ] = None,
+    out: OutOption = Path("runs"),
+    picture: PictureOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Choose each strategy's settings: equal trials, validation data, seeds of their own.
 
     Trials that have a record are not run again: type the command again to go on.
     """
-    from cl_bench import benchmarks
-    from cl_bench.atomic import replace
     from cl_bench.report.style import check_path
-    from cl_bench.results.store import RunStore
-    from cl_bench.tuning import record, tables, tuned
-    from cl_bench.tuning.study import Request, Study, drive
+    from cl_bench.tuning.record import FOLDER
+    from cl_bench.tuning.study import Request
 
     protocol = _protocol(config, strategy or [], set_ or [])
     request = Request(
@@ -110,51 +119,78 @@ def tune(
     request.check()
     if picture is not None:
         check_path(picture)
-    work, workers = prepare(out / record.FOLDER / "runs", device, data_dir, workers)
+    work, workers = prepare(out / FOLDER / "runs", device, data_dir, workers)
+    label = Path(config).stem if config else protocol.benchmark.name
+    records = _carry_out(request, out, label, work, workers, download)
+    _show(records, format)
+    if picture is not None:
+        _draw(list(records.values()), picture)
+    where = ["--out", str(out)] if out != Path("runs") else []
+    where += ["--data-dir", str(data_dir)] if data_dir is not None else []
+    for line in _commands(list(records.values()), config, set_ or [], where):
+        remark(line)
+    for path in _write_configs(request, records):
+        words = ["run", "--config", str(path), "--seeds", "10", *where]
+        remark(f"next: python -m cl_bench {shlex.join(words)}")
+
+
+def _carry_out(
+    request: Request, out: Path, label: str, work: Work, workers: int, download: bool
+) -> dict[Path, TuningRecord]:
+    """Train the trials that have no record yet; return each strategy's record by its file."""
+    from cl_bench import benchmarks
+    from cl_bench.results.store import RunStore
+    from cl_bench.tuning import record
+    from cl_bench.tuning.study import Study, drive
 
     def get_benchmark(wanted: BenchmarkConfig) -> Benchmark:
-        return benchmarks.get(wanted, data_dir=data_dir, download=download)
+        return benchmarks.get(wanted, data_dir=work.data_dir, download=download)
 
-    studies = {name: Study(request, name, get_benchmark) for name in protocol.strategies}
-    label = Path(config).stem if config else protocol.benchmark.name
-    paths = {name: record.path_of(out, label, study.terms) for name, study in studies.items()}
-    left = [studies[name] for name, path in paths.items() if not record.exists(path)]
-
-    def carry_out(asked: Sequence[Protocol]) -> None:
+    def train_all(asked: Sequence[Protocol]) -> None:
         failed = train(plan_runs(asked, work, workers, download), work, workers)
         if failed:
             remark(f"{counted(failed, 'run')} failed; the same command tries them again")
             raise typer.Exit(1)
 
+    studies = {}
+    for name in request.protocol.strategies:
+        study = Study(request, name, get_benchmark)
+        studies[record.path_of(out, label, study.terms)] = study
+    left = {path: study for path, study in studies.items() if not record.exists(path)}
     store = RunStore(work.out)
-    drive(left, store, carry_out)
-    for study in left:
-        record.write(paths[study.name], study.record(store, work.device))
+    drive(list(left.values()), store, train_all)
+    for path, study in left.items():
+        record.write(path, study.record(store, work.device))
     if not left:
         remark("nothing to tune: all of it is recorded already")
-    records = [record.read(path) for path in paths.values()]
-    found = {"chosen": tables.choices(records, people=format is Format.TABLE)}
-    if sensitivity := tables.sensitivities(records):
+    return {path: record.read(path) for path in studies}
+
+
+def _show(records: Mapping[Path, TuningRecord], format: Format) -> None:
+    """Print what was chosen, how much each setting does, and what to know of it."""
+    from cl_bench.tuning import tables
+
+    found = {"chosen": tables.choices(list(records.values()), people=format is Format.TABLE)}
+    if sensitivity := tables.sensitivities(list(records.values())):
         found["sensitivity"] = sensitivity
     emit_many(found, format)
-    for each in records:
+    for each in records.values():
         for warning in tables.warnings(each):
             remark(f"warning: {warning}")
-    for path in paths.values():
+    for path in records:
         remark(f"record: {path}")
-    if picture is not None:
-        _draw(records, picture)
-    folder = next(iter(paths.values())).parent
-    configs = tuned.configs(request, tuned.with_earlier(records, folder))
+
+
+def _write_configs(request: Request, records: Mapping[Path, TuningRecord]) -> list[Path]:
+    """Write the YAML files that run the choices, and return them."""
+    from cl_bench.atomic import replace
+    from cl_bench.tuning import tuned
+
+    folder = next(iter(records)).parent
+    configs = tuned.configs(request, tuned.with_earlier(list(records.values()), folder))
     for name, text in configs.items():
         replace(folder / name, text.encode())
-    where = ["--out", str(out)] if out != Path("runs") else []
-    where += ["--data-dir", str(data_dir)] if data_dir is not None else []
-    for line in _commands(records, config, set_ or [], where):
-        remark(line)
-    for name in configs:
-        words = ["run", "--config", str(folder / name), "--seeds", "10", *where]
-        remark(f"next: python -m cl_bench {shlex.join(words)}")
+    return [folder / name for name in configs]
 
 
 def _protocol(config: str | None, given: Sequence[str], assignments: Sequence[str]) -> Protocol:

@@ -27,15 +27,20 @@ from cl_bench.cli.training import (
 from cl_bench.errors import UserError
 from cl_bench.planning.parsing import split_names
 
+StreamsOption = Annotated[int, typer.Option(help="Seeds of the task stream.", min=2)]
+InitsOption = Annotated[int, typer.Option(help="Seeds of the initial weights.", min=2)]
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option(help="See `list metrics`; may be repeated (average_accuracy, forgetting)."),
+]
+OutOption = Annotated[Path, typer.Option(help="Folder for the records.")]
+
 
 def variance(
     strategy: StrategyOption = None,
-    streams: Annotated[int, typer.Option(help="Seeds of the task stream.", min=2)] = 5,
-    inits: Annotated[int, typer.Option(help="Seeds of the initial weights.", min=2)] = 5,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(help="See `list metrics`; may be repeated (average_accuracy, forgetting)."),
-    ] = None,
+    streams: StreamsOption = 5,
+    inits: InitsOption = 5,
+    metric: MetricOption = None,
     benchmark: BenchmarkOption = None,
     tasks: TasksOption = None,
     scenario: ScenarioOption = None,
@@ -45,7 +50,7 @@ def variance(
     workers: WorkersOption = None,
     data_dir: DataDirOption = None,
     download: DownloadOption = True,
-    out: Annotated[Path, typer.Option(help="Folder for the records.")] = Path("runs/variance"),
+    out: OutOption = Path("runs/variance"),
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Train every stream from every initialisation, and split the variance between the two.
@@ -80,13 +85,16 @@ def variance(
     plan = plan_runs(grid, work, workers, download)
     failed = train(plan, work, workers)
 
-    from cl_bench.report.seeds import effects
+    from cl_bench.report.seeds import as_text, effects
     from cl_bench.results.store import RunStore
 
     store = RunStore(out)
     runs = [store.open(store.directory(c)) for c in plan.configs if store.exists(c)]
-    rows = effects(runs, metrics, people=format is Format.TABLE) if runs else []
-    emit(rows, format, f"{counted(streams, 'stream')} from {counted(inits, 'initialisation')} each")
+    rows = effects(runs, metrics)
+    shown = as_text(rows) if format is Format.TABLE else rows
+    emit(
+        shown, format, f"{counted(streams, 'stream')} from {counted(inits, 'initialisation')} each"
+    )
     if failed:
         remark(f"{counted(failed, 'run')} failed")
         raise typer.Exit(1)

@@ -13,8 +13,9 @@ tasks across strategies: both would make correlations out of nothing, so that
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import factorial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -92,18 +93,30 @@ def balanced(found: pd.DataFrame) -> pd.DataFrame:
     return whole[whole["run_id"].isin(runs.loc[holders == groups, "run_id"])]
 
 
-def predict(found: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a row for each protocol, target, level and predictor.
+class Prediction(TypedDict):
+    """How well a predictor tells a target at one level; NaN where it does not vary."""
 
-    Args:
-        found: `balanced` observations.
+    protocol_id: str
+    benchmark: str
+    scenario: str
+    target: str
+    level: str
+    predictor: str
+    strategies: int
+    seeds: int
+    correlation: float
+    """Spearman's, of ranks centred within their strata, with its interval."""
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    """Corrected over the predictors."""
+    verdict: str
 
-    Returns:
-        Rows with `correlation` (Spearman's, of ranks centred within their strata), its interval
-        `low` … `high`, `p`, `p_holm` (corrected over the predictors) and a `verdict`. NaN is "not
-        defined": a predictor that does not vary.
-    """
-    rows = []
+
+def predict(found: pd.DataFrame) -> list[Prediction]:
+    """Return a row for each protocol, target, level and predictor of `balanced` observations."""
+    rows: list[Prediction] = []
     for _, part in found.groupby("protocol_id", sort=True):
         shape = (part["group_id"].nunique(), part["seed"].nunique(), part["task"].nunique())
         ordered = part.sort_values(["group_id", "seed", "task"])
@@ -111,11 +124,29 @@ def predict(found: pd.DataFrame) -> list[dict[str, Any]]:
             name: ordered[name].to_numpy(dtype=float).reshape(shape)
             for name in (*PREDICTORS, *TARGETS)
         }
-        which = {name: part[name].iloc[0] for name in ("protocol_id", "benchmark", "scenario")}
+        first = part.iloc[0]
         for target in TARGETS:
             for level in LEVELS:
+                of_level = _level(values, target, level)
+                corrected = holm([each.p for each in of_level])
                 rows += [
-                    {**which, "target": target, **row} for row in _level(values, target, level)
+                    Prediction(
+                        protocol_id=str(first["protocol_id"]),
+                        benchmark=str(first["benchmark"]),
+                        scenario=str(first["scenario"]),
+                        target=target,
+                        level=level,
+                        predictor=each.predictor,
+                        strategies=shape[0],
+                        seeds=shape[1],
+                        correlation=each.correlation,
+                        low=each.low,
+                        high=each.high,
+                        p=each.p,
+                        p_holm=float(p_holm),
+                        verdict=_verdict(each, level, float(p_holm), shape),
+                    )
+                    for each, p_holm in zip(of_level, corrected, strict=True)
                 ]
     return rows
 
@@ -146,17 +177,28 @@ def correlation(a: Array, b: Array) -> Array:
     return (a * b).sum(axes) / np.sqrt(np.where(power > 0, power, np.nan))
 
 
-def _level(values: dict[str, Array], target: str, level: str) -> list[dict[str, Any]]:
-    """Return the rows of one target and level."""
+@dataclass(frozen=True)
+class _Found:
+    """What one predictor tells."""
+
+    predictor: str
+    correlation: float
+    low: float
+    high: float
+    p: float
+
+
+def _level(values: dict[str, Array], target: str, level: str) -> list[_Found]:
+    """Return what each predictor tells of one target at one level."""
     wanted = values[target]
-    strategies, seeds, _ = wanted.shape
+    seeds = wanted.shape[1]
     drawn = numpy_generator("prediction", "bootstrap").integers(seeds, size=(RESAMPLES, seeds))
 
     def resampled(of: Array) -> Array:
         return centred_ranks(np.moveaxis(of[:, drawn], 1, 0), level)
 
     wanted_ranks, wanted_resampled = centred_ranks(wanted, level), resampled(wanted)
-    rows = []
+    found = []
     for name in PREDICTORS:
         ranks = centred_ranks(values[name], level)
         spread = correlation(resampled(values[name]), wanted_resampled)
@@ -164,22 +206,11 @@ def _level(values: dict[str, Array], target: str, level: str) -> list[dict[str, 
         spread = spread[~np.isnan(spread)]
         tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
         low, high = np.quantile(spread, tails) if len(spread) else (np.nan, np.nan)
-        rows.append(
-            {
-                "level": level,
-                "predictor": name,
-                "strategies": strategies,
-                "seeds": seeds,
-                "correlation": float(correlation(ranks, wanted_ranks)),
-                "low": float(low),
-                "high": float(high),
-                "p": _permutation_p(ranks, wanted_ranks, level),
-            }
+        p = _permutation_p(ranks, wanted_ranks, level)
+        found.append(
+            _Found(name, float(correlation(ranks, wanted_ranks)), float(low), float(high), p)
         )
-    for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
-        row["p_holm"] = float(p)
-        row["verdict"] = _verdict(row)
-    return rows
+    return found
 
 
 def _permutation_p(ranks: Array, wanted: Array, level: str) -> float:
@@ -208,16 +239,16 @@ def _permutation_p(ranks: Array, wanted: Array, level: str) -> float:
     )
 
 
-def _verdict(row: dict[str, Any]) -> str:
-    """Return what a row shows; too few is what could not show anything, whatever came out."""
-    within = row["level"] == WITHIN
-    units = row["seeds"] if within else row["strategies"]
-    blind = 2 * len(PREDICTORS) / factorial(units) >= 1 - LEVEL
-    if row["seeds"] < MIN_SEEDS or (within and blind):
+def _verdict(found: _Found, level: str, p_holm: float, shape: tuple[int, ...]) -> str:
+    """Return what a predictor shows; too few is what could not show anything, whatever came out."""
+    strategies, seeds, _ = shape
+    within = level == WITHIN
+    blind = 2 * len(PREDICTORS) / factorial(seeds if within else strategies) >= 1 - LEVEL
+    if seeds < MIN_SEEDS or (within and blind):
         return TOO_FEW
     if blind:
         return TOO_FEW_STRATEGIES
-    sure = row["p_holm"] < 1 - LEVEL and (row["low"] > 0 or row["high"] < 0)
+    sure = p_holm < 1 - LEVEL and (found.low > 0 or found.high < 0)
     return PREDICTS if sure else DOES_NOT
 
 

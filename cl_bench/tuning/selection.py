@@ -17,6 +17,8 @@ RULE = (
 )
 MOST_BINS = 8
 TRIALS_A_BIN = 2
+END = 0.05
+"""Share of a range, on its scale, that is its end."""
 
 
 class Bin(Section):
@@ -57,6 +59,11 @@ def edges(space: Space, results: Sequence[TrialResult], chosen: TrialResult) -> 
         if len(tried) > 1 and value in (min(tried), max(tried)):
             found[each.name] = "lowest" if value == min(tried) else "highest"
     return found
+
+
+def end_reached(each: Range, value: float) -> bool:
+    """Return whether a value is at an end of its range or beyond: in its first or last `END`."""
+    return not END < each.share(value) < 1 - END
 
 
 def sensitivity(

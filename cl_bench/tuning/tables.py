@@ -3,49 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from cl_bench.report.tables import interval_text
+from cl_bench.report.tables import Row, Rows, interval_text
 from cl_bench.tuning.record import TuningRecord
-
-Rows = list[dict[str, Any]]
+from cl_bench.tuning.selection import end_reached
 
 
 def choices(records: Sequence[TuningRecord], *, people: bool = False) -> Rows:
     """Return a row for each strategy: its choice, beside its defaults, and what it cost."""
-    rows = []
-    for record in records:
-        chosen, default, terms = record.choice, record.default, record.terms
-        row: dict[str, Any] = {
-            "strategy": terms.strategy.name,
-            "trials": record.trials,
-            "seeds": terms.seeds,
-            "chosen": dict(chosen.settings) if chosen else {},
-        }
-        if people:
-            row["chosen"] = row["chosen"] or _why_none(record)
-            row["validation " + terms.metric.replace("_", " ")] = (
-                interval_text(chosen.mean, chosen.low, chosen.high) if chosen else ""
-            )
-            in_full = default.length == 1 and not default.diverged
-            row["defaults"] = interval_text(default.mean if in_full else None, None, None)
-            row["at an edge"] = ", ".join(record.edges)
-            row["gradient passes"] = f"{record.budget.gradient_passes:,.0f}"
-        else:
-            row |= {
-                "trial": record.chosen,
-                "metric": terms.metric,
-                "mean": chosen.mean if chosen else None,
-                "low": chosen.low if chosen else None,
-                "high": chosen.high if chosen else None,
-                "default_mean": default.mean,
-                "default_length": default.length,
-                "edges": record.edges,
-                **record.budget.model_dump(),
-                "tuning_id": record.tuning_id,
-            }
-        rows.append(row)
-    return rows
+    return [_choice_text(record) if people else _choice_values(record) for record in records]
+
+
+def _choice_text(record: TuningRecord) -> Row:
+    chosen, default, terms = record.choice, record.default, record.terms
+    in_full = default.length == 1 and not default.diverged
+    return {
+        "strategy": terms.strategy.name,
+        "trials": record.trials,
+        "seeds": terms.seeds,
+        "chosen": dict(chosen.settings) if chosen and chosen.settings else _why_none(record),
+        "validation " + terms.metric.replace("_", " "): (
+            interval_text(chosen.mean, chosen.low, chosen.high) if chosen else ""
+        ),
+        "defaults": interval_text(default.mean if in_full else None, None, None),
+        "at an edge": ", ".join(record.edges),
+        "gradient passes": f"{record.budget.gradient_passes:,.0f}",
+    }
+
+
+def _choice_values(record: TuningRecord) -> Row:
+    chosen, default, terms = record.choice, record.default, record.terms
+    return {
+        "strategy": terms.strategy.name,
+        "trials": record.budget.trials,
+        "seeds": terms.seeds,
+        "chosen": dict(chosen.settings) if chosen else {},
+        "trial": record.chosen,
+        "metric": terms.metric,
+        "mean": chosen.mean if chosen else None,
+        "low": chosen.low if chosen else None,
+        "high": chosen.high if chosen else None,
+        "default_mean": default.mean,
+        "default_length": default.length,
+        "edges": record.edges,
+        "gradient_passes": record.budget.gradient_passes,
+        "full_gradient_passes": record.budget.full_gradient_passes,
+        "tuning_id": record.tuning_id,
+    }
 
 
 def sensitivities(records: Sequence[TuningRecord]) -> Rows:
@@ -62,10 +66,13 @@ def warnings(record: TuningRecord) -> list[str]:
     name, found = record.terms.strategy.name, []
     for each in record.terms.space:
         if each.name in record.edges and record.choice is not None:
+            value = record.choice.settings[each.name]
+            advice = "between it and the range's end nothing was tried: give more --trials"
+            if end_reached(each, value):
+                advice = "a better one may lie beyond: widen the range"
             found.append(
-                f"{name}: {each.name} = {record.choice.settings[each.name]:g} is the "
-                f"{record.edges[each.name]} value tried, in a range of {each.low:g} to "
-                f"{each.high:g}; a better one may lie beyond: widen the range"
+                f"{name}: {each.name} = {value:g} is the {record.edges[each.name]} value tried, in "
+                f"a range of {each.low:g} to {each.high:g}; {advice}"
             )
     diverged = {result.number for result in record.results if result.diverged}
     if diverged:

@@ -16,7 +16,7 @@ import torch
 from cl_bench import benchmarks
 from cl_bench.avalanche import crossvalidation
 from cl_bench.avalanche.foreign import ForeignStrategy
-from cl_bench.avalanche.pairs import PAIRS
+from cl_bench.avalanche.pairs import PAIRS, named
 from cl_bench.avalanche.training import train as train_theirs
 from cl_bench.cli.crossvalidate import crossvalidate
 from cl_bench.cli.output import Format
@@ -337,5 +337,48 @@ def test_the_command_trains_compares_and_writes(tmp_path, capsys):
 
 
 def test_the_command_knows_its_pairs(tmp_path):
-    with pytest.raises(UserError, match="naive"):
-        crossvalidate(pair=["naiv"], seeds=2, quick=True, out=tmp_path)
+    with pytest.raises(UserError, match="unknown pair 'nayve'") as caught:
+        crossvalidate(pair=["nayve"], seeds=2, quick=True, out=tmp_path)
+    assert caught.value.choices == tuple(
+        pair.name for pair in PAIRS
+    )  # one a line: some have commas
+
+
+def test_a_pair_is_named_by_a_part_that_is_its_alone():
+    assert [pair.name for pair in named(["copies", "Gdumb"])] == ["si, copies made", "gdumb"]
+    assert [pair.name for pair in named(["ewc"])] == ["ewc"]  # a whole name, and a part of others
+    assert named([]) == list(PAIRS)
+    with pytest.raises(UserError, match="'nothing clipped' is a part of several") as caught:
+        named(["nothing clipped"])
+    assert caught.value.choices == ("si, nothing clipped, 2 tasks", "si, nothing clipped")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict"),
+    [
+        (0.108, 0.112, crossvalidation.NOT_LEARNT),
+        (0.14, 0.10, crossvalidation.NOT_LEARNT),
+        (0.80, 0.10, crossvalidation.DIFFERS),
+        (0.80, 0.80, crossvalidation.AGREES),
+    ],
+)
+def test_where_neither_has_learnt_there_is_no_verdict(ours, theirs, verdict):
+    """Ten classes: guessing is right in a tenth of the cases."""
+    pair = PAIRS[0]
+    records = []
+    for seed in range(5):
+        values = {"naive": ours, pair.theirs[0]: theirs}
+        for name, value in values.items():
+            wobble = (seed * (3 if name == "naive" else 2)) % 5 / 1000
+            records.append(support.make_record(name, seed, [[value], [value + wobble] * 2]))
+    found = crossvalidation.find(pair, records)
+    assert found is not None
+    assert found.verdict == verdict
+
+
+def test_guessing_is_among_the_classes_that_compete():
+    for scenario, expected in (("task", 1 / 2), ("domain", 1 / 2), ("class", 1 / 6)):
+        record = support.make_record(benchmark={"scenario": scenario})
+        table = record.predictions
+        record.predictions = table[table["label"] // 2 == table["task"]]
+        assert crossvalidation.chance(record) == pytest.approx(expected)

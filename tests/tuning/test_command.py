@@ -40,6 +40,7 @@ def test_a_tuning_is_done_once_shown_each_time_and_leads_on_to_a_run(tmp_path, c
     assert "training 5 runs in 2 stacks on 1 cpu worker" in first.err
     assert l2["edges"] == {"strength": "lowest"}, "weaker than any of the range is better here"
     assert "warning: l2: strength = 0.03 is the lowest value tried" in first.err
+    assert "a better one may lie beyond: widen the range" in first.err
     text = picture.read_text()
     assert all(part in text for part in ("l2", "strength", "average accuracy", "chosen"))
 
@@ -56,6 +57,18 @@ def test_a_tuning_is_done_once_shown_each_time_and_leads_on_to_a_run(tmp_path, c
     assert {config.strategy.name for config in made.configs} == {"l2", "naive"}
     (line,) = [x for x in second.err.splitlines() if x.startswith("l2: ")]
     assert line.endswith(f"--set l2.strength=0.03 --out {tmp_path}")
+
+
+def test_a_range_is_to_be_widened_only_where_its_end_was_reached(tmp_path, capsys):
+    """The default lies in the middle and is the weakest tried: there is room within the range."""
+    words = [*WORDS[:1], "--strategy=l2", "--trials=2", *WORDS[3:], "--out", str(tmp_path)]
+    words += ["--range", "l2.strength=[1e-9,1e6]"]
+    assert main(words) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    assert len(told) == 1
+    assert "value tried, in a range of 1e-09 to 1e+06; between it and the range's end" in told[0]
+    assert "give more --trials" in told[0]
+    assert "widen" not in told[0]
 
 
 def test_a_leaderboard_shows_what_each_choice_on_it_cost(tmp_path, capsys):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cl_bench.tuning.selection import choose, edges, sensitivity
+from cl_bench.tuning.selection import choose, edges, end_reached, sensitivity
 from cl_bench.tuning.space import Range
 from cl_bench.tuning.trials import Trial, TrialRun, result_of
 
@@ -43,6 +43,15 @@ def test_a_choice_beyond_which_nothing_was_tried_is_at_an_edge():
     assert edges(SPACE, found, found[3]) == {"strength": "highest", "share": "highest"}
     assert edges(SPACE, found, found[2]) == {}
     assert edges(SPACE, found[:1], found[0]) == {}, "one trial has no edges"
+
+
+def test_the_end_of_a_range_is_its_first_and_last_twentieth_on_its_scale():
+    strength, share = SPACE
+    assert [end_reached(strength, value) for value in (0.5, 1.0, 1.5, 1.7, 6000.0, 7000.0)] == [
+        *(True, True, True),
+        *(False, False, True),
+    ]
+    assert [end_reached(share, value) for value in (0.04, 0.06, 0.94, 0.96)] == [1, 0, 0, 1]
 
 
 def test_a_curve_is_the_median_in_parts_of_the_range():

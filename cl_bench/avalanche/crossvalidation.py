@@ -164,6 +164,24 @@ def rows(findings: Sequence[Finding]) -> list[PairRow]:
     ]
 
 
+def as_text(found: Sequence[PairRow]) -> list[dict[str, str]]:
+    """Return the rows as text that is short enough to read."""
+    return [
+        {
+            "pair": row["pair"],
+            "seeds": str(row["seeds"]),
+            "naive": f"{row['naive']:.3f}",
+            "ours": f"{row['our accuracy']:.3f}",
+            "theirs": f"{row['their accuracy']:.3f}",
+            "ours less theirs": f"{row['difference'] + 0.0:+.3f} "
+            f"[{row['low']:+.3f}, {row['high']:+.3f}]",
+            "apart": f"{row['weights apart']:.0e}",
+            "verdict": row["verdict"],
+        }
+        for row in found
+    ]
+
+
 def describe(name: str, settings: Mapping[str, Any]) -> str:
     """Return a strategy with those of its settings that are given."""
     shown = ", ".join(f"{key}={value}" for key, value in settings.items())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cl_bench.cli.output import Format, FormatOption, Row, counted, emit, remark
+from cl_bench.cli.output import Format, FormatOption, counted, emit, remark
 from cl_bench.cli.training import DataDirOption, WorkersOption, stored_in, train
 from cl_bench.errors import UserError
 
@@ -72,10 +72,9 @@ def crossvalidate(
         found = crossvalidation.find(each, records)
         if found is not None:
             findings.append(found)
-    rows: list[Row] = [{**row} for row in crossvalidation.rows(findings)]
-    if format is Format.TABLE:
-        rows = [{k: v for k, v in row.items() if k not in ("ours", "theirs")} for row in rows]
-    emit(rows, format, "ours and Avalanche's")
+    rows = crossvalidation.rows(findings)
+    shown = crossvalidation.as_text(rows) if format is Format.TABLE else rows
+    emit(shown, format, "ours and Avalanche's")
     if any(found.verdict == crossvalidation.NOT_LEARNT for found in findings):
         remark("not learnt: neither does better than guess, which says nothing of agreement")
     for line in left_out:

@@ -18,6 +18,10 @@ import typer
 from cl_bench.plain import plain
 
 Row = Mapping[str, Any]
+WRAPPED = 28
+"""Letters in a line from which a column's texts may be wrapped, at their words."""
+PADDING = 3
+"""Letters that a column takes beside its texts."""
 
 
 class Format(StrEnum):
@@ -96,23 +100,49 @@ def _print_table(rows: Sequence[Row], title: str) -> None:
         return
     if title:
         console.print(Text(title, style="bold"))
-    table = Table(box=box.SIMPLE_HEAD)
     columns = _columns(rows)
-    aligned = {}
-    for column in columns:
-        values = [plain(row.get(column)) for row in rows]
-        numeric = any(_is_number(v) for v in values)
-        numeric = numeric and all(v is None or v == "" or _is_number(v) for v in values)
-        table.add_column(
-            Text(column),
-            justify="right" if numeric else "left",
-            overflow="fold",
-            no_wrap=numeric or column == columns[0],
-        )
-        aligned[column] = numeric
-    for row in rows:
-        table.add_row(*(Text(cell_text(row.get(c), aligned=aligned[c])) for c in columns))
-    console.print(table)
+    numeric = {column: _is_numeric([plain(row.get(column)) for row in rows]) for column in columns}
+    cells = {c: [cell_text(row.get(c), aligned=numeric[c]) for row in rows] for c in columns}
+    for block in _blocks(cells, console.width):
+        table = Table(box=box.SIMPLE_HEAD)
+        for column in block:
+            table.add_column(
+                Text(column),
+                justify="right" if numeric[column] else "left",
+                overflow="fold",
+                min_width=_longest_word([column, *cells[column]], console.width // 2),
+            )
+        for values in zip(*(cells[column] for column in block), strict=True):
+            table.add_row(*map(Text, values))
+        console.print(table)
+
+
+def _blocks(cells: Mapping[str, Sequence[str]], width: int) -> list[list[str]]:
+    """Return the columns in groups that fit side by side, each with the first of all before it."""
+    first, *others = cells
+    needed = {
+        column: min(max(map(len, (column, *texts))), max(WRAPPED, _longest_word([column, *texts])))
+        + PADDING
+        for column, texts in cells.items()
+    }
+    blocks, left = [[first]], width - needed[first]
+    for column in others:
+        if needed[column] > left and len(blocks[-1]) > 1:
+            blocks.append([first])
+            left = width - needed[first]
+        blocks[-1].append(column)
+        left -= needed[column]
+    return blocks
+
+
+def _longest_word(texts: Sequence[str], most: int = sys.maxsize) -> int:
+    return min(most, max((len(word) for text in texts for word in text.split()), default=0))
+
+
+def _is_numeric(values: Sequence[Any]) -> bool:
+    """Return whether a column holds numbers alone, and gaps."""
+    numbers = [value for value in values if _is_number(value)]
+    return bool(numbers) and all(v is None or v == "" or _is_number(v) for v in values)
 
 
 def _is_number(value: Any) -> bool:

@@ -36,7 +36,7 @@ def describe(configs: Mapping[str, RunConfig]) -> dict[str, str]:
     found = {}
     for protocol, config in configs.items():
         values = flat[protocol]
-        texts = [f"{key}={short(values[key])}" for key in apart if key in values]
+        texts = [f"{k}={short(values[k])}" for k in apart if values.get(k) is not None]
         found[protocol] = ", ".join([*_words(config), *texts])
     return found
 
@@ -50,9 +50,14 @@ def lines(configs: Mapping[str, RunConfig]) -> list[str]:
     """Return a line for each protocol, sorted by its words: the start of its id, and the words."""
     words = describe(configs)
     return [
-        textwrap.fill(f"{protocol[:SHOWN]}  {text}", _WIDTH, subsequent_indent=" " * (SHOWN + 2))
+        wrapped(f"{protocol[:SHOWN]}  {text}", SHOWN + 2)
         for protocol, text in sorted(words.items(), key=lambda item: item[1])
     ]
+
+
+def wrapped(text: str, indent: int) -> str:
+    """Return a choice in lines that a terminal holds, all but the first indented."""
+    return textwrap.fill(text, _WIDTH, subsequent_indent=" " * indent)
 
 
 def choose(

@@ -174,6 +174,6 @@ def _choices(runs: Runs, rows: pd.DataFrame, meant: dict[frozenset[str], bool]) 
     for ids, of_run in meant.items():
         row = rows.loc[min(ids)]
         what = row["folder"] if of_run else f"{row['group_id']}  {row['label']}"
-        found.append(f"{what}\n    {words[str(row['protocol_id'])]}")
+        found.append(f"{what}\n    {protocols.wrapped(words[str(row['protocol_id'])], 4)}")
     left = len(found) - MOST_CHOICES
     return found if left <= 0 else [*found[:MOST_CHOICES], f"and {left} more"]

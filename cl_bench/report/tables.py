@@ -70,12 +70,12 @@ def _result_text(
     if several:
         row["protocol"] = first["protocol_id"][:SHOWN]
     row |= {"seeds": first["seeds"], **diverged}
-    for task in _spread(len(final)):
-        row[f"task {task + 1}"] = "" if math.isnan(final[task]) else f"{final[task]:.3f}"
     for each in summaries:
         row[each["metric"].replace("_", " ")] = interval_text(
             each["mean"], each["low"], each["high"]
         )
+    for task in _spread(len(final)):
+        row[f"task {task + 1}"] = "" if math.isnan(final[task]) else f"{final[task]:.3f}"
     return row
 
 

@@ -6,6 +6,8 @@ import json
 import pytest
 
 from cl_bench.cli import main
+from cl_bench.results.store import RunStore
+from tests.support import make_record
 
 TRAINED = [
     *["run", "--benchmark=two-task-mnist-5k", "--strategy=ewc,naive,joint", "--seeds=2"],
@@ -84,3 +86,26 @@ def test_a_mistake_is_one_line_and_exit_code_2(words, message, trained, capsys):
     assert printed.out == ""
     assert message in printed.err
     assert printed.err.count("\n") == 1
+
+
+def test_where_a_protocol_is_to_be_chosen_all_are_named_in_words(tmp_path, capsys):
+    store = RunStore(tmp_path)
+    for tasks, strategy in ((3, "ewc"), (3, "naive"), (2, "ewc"), (2, "naive")):
+        matrix = [[0.9, 0.8], [0.7, 0.9]] if tasks == 2 else None
+        store.write(make_record(strategy, 0, matrix))
+    words = ["frontier", "--out", str(tmp_path)]
+    assert main(words) == 2
+    error, *choices = capsys.readouterr().err.splitlines()
+    assert "these are 2 that differ in benchmark.tasks; choose one with --protocol" in error
+    told = " ".join(" ".join(choices).split())
+    assert "permuted-mnist, 2 tasks, domain-incremental, mlp 100-100, sgd 0.1, 1 epoch" in told
+    assert all(len(line) <= 80 for line in choices)
+    for chosen in ("permuted-mnist, 2", choices[0].split()[0]):
+        assert main([*words, f"--protocol={chosen}", "--format=csv"]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 3
+    config = tmp_path / "mine.yaml"
+    config.write_text("benchmark: {name: permuted-mnist, tasks: 2}")
+    assert main([*words, f"--protocol={config}", "--format=csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert main([*words, "--protocol=permuted-mnist-10"]) == 2  # a config none of these is of
+    assert "unknown protocol 'permuted-mnist-10'" in capsys.readouterr().err

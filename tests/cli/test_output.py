@@ -1,0 +1,32 @@
+"""Tables for people at the width of a terminal."""
+
+from cl_bench.cli.output import emit
+
+
+def printed(rows, width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    emit(rows, "table", "a title")
+    return capsys.readouterr().out
+
+
+def test_no_word_is_broken_and_no_number_cut_where_a_table_is_wider_than_the_terminal(
+    capsys, monkeypatch
+):
+    row = {"strategy": "ewc (strength=10)", "seeds": 5}
+    row |= {f"task {n}": 0.123456 for n in range(9)}
+    row |= {"average accuracy": "0.9462 [0.9458, 0.9466]", "forgetting": "-0.0012 [-0.5, 0.5]"}
+    text = printed([row, {**row, "strategy": "naive"}], 80, capsys, monkeypatch)
+    assert max(map(len, text.splitlines())) <= 80
+    words = text.split()
+    assert words.count("0.1235") == 18
+    assert all(word in words for word in ("average", "accuracy", "forgetting", "[0.9458,", "seeds"))
+    assert words.count("naive") == text.count("strategy") > 1  # each block of columns says whose row it is
+    wide = printed([row], 200, capsys, monkeypatch)
+    assert wide.count("ewc (strength=10)") == 1
+
+
+def test_long_texts_break_at_their_words(capsys, monkeypatch):
+    definition = "mean over all tasks of the accuracy after the last task, and more of the same"
+    text = printed([{"metric": "m", "definition": definition}], 40, capsys, monkeypatch)
+    assert max(map(len, text.splitlines())) <= 40
+    assert all(word in text.split() for word in definition.split())

@@ -20,7 +20,7 @@ def test_no_word_is_broken_and_no_number_cut_where_a_table_is_wider_than_the_ter
     words = text.split()
     assert words.count("0.1235") == 18
     assert all(word in words for word in ("average", "accuracy", "forgetting", "[0.9458,", "seeds"))
-    assert words.count("naive") == text.count("strategy") > 1  # each block of columns says whose row it is
+    assert words.count("naive") == text.count("strategy") > 1  # once a block
     wide = printed([row], 200, capsys, monkeypatch)
     assert wide.count("ewc (strength=10)") == 1
 

@@ -62,11 +62,12 @@ def landscape(
     from cl_bench.results.store import RunStore
 
     if setting == "list":
-        return _list(format)
+        _list(format)
+        return
     given = {"seeds": seeds, "first_seed": first_seed}
     wanted = _settings(setting.split(","), set_ or [], given)
     RunStore(out).check_writable()
-    found: list[tuple[str, Findings]] = []
+    found = {}
     for name, each in wanted.items():
         chosen, notice = study.resolved(each, data_dir, download)
         if notice:
@@ -75,12 +76,11 @@ def landscape(
             remark(f"{name}: nothing to measure, its record is in {out} already")
         else:
             _measure(name, chosen, out, data_dir, workers or cores())
-        found.append((name, findings.read(findings.directory(out, chosen))))
-    _show(dict(found), format, details)
-    for name, done in found:
+        found[name] = findings.read(findings.directory(out, chosen))
+    _show(found, format, details)
+    for name, done in found.items():
         remark(f"{name}: {findings.directory(out, done.setting)}")
-    _draw(dict(found), figures or out / "landscape")
-    return None
+    _draw(found, figures or out / "landscape")
 
 
 def _list(format: Format) -> None:

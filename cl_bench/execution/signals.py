@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 AGAIN_SECONDS = 0.05
 """Time after which a signal that came during an import comes again."""
@@ -48,12 +49,8 @@ def interruptible(*signals: signal.Signals) -> Iterator[None]:
         again.daemon = True
         again.start()
 
-    before = {each: signal.signal(each, stop) for each in signals}
-    try:
+    with _handled(stop, signals):
         yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 @contextmanager
@@ -62,12 +59,18 @@ def uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
+    with _handled(signal.SIG_IGN, (signal.SIGINT, signal.SIGTERM)):
+        yield
+
+
+@contextmanager
+def _handled(handler: Any, signals: Sequence[signal.Signals]) -> Iterator[None]:
+    before = {each: signal.signal(each, handler) for each in signals}
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for each, own in before.items():
+            signal.signal(each, signal.SIG_DFL if own is None else own)
 
 
 @contextmanager

@@ -33,7 +33,12 @@ def words_of(scene, command, to):
 
 
 @pytest.mark.parametrize(
-    ("command", "before"), [("add", "boards"), ("add", "none"), ("build", "boards")]
+    ("command", "before"),
+    [
+        ("add", "boards"),
+        pytest.param("add", "none", marks=pytest.mark.slow),
+        pytest.param("build", "boards", marks=pytest.mark.slow),
+    ],
 )
 def test_a_board_whose_writing_was_killed_is_gone_on_with(scene, command, before, tmp_path):
     """As it was or as it was to be, whole; and the same command ends as if it was never killed."""

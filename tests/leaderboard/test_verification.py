@@ -18,14 +18,27 @@ from cl_bench.seeding import numpy_generator
 from tests.leaderboard.boards import files, problems
 
 BOARDS = sorted((Path(__file__).parents[2] / "leaderboards").glob("*/entries"))
+FEW = 12
+"""Entries of a board that is verified quickly."""
 PLACES = 200
 
 
-@pytest.mark.parametrize("entries", BOARDS, ids=lambda path: path.parent.name)
-def test_every_board_of_the_suite_verifies(entries):
-    assert problems(entries.parent) == {}
+@pytest.mark.parametrize(
+    "board",
+    [
+        pytest.param(
+            path.parent,
+            id=path.parent.name,
+            marks=[pytest.mark.slow] if len(list(path.iterdir())) > FEW else [],
+        )
+        for path in BOARDS
+    ],
+)
+def test_every_board_of_the_suite_verifies(board):
+    assert problems(board) == {}
 
 
+@pytest.mark.slow
 def test_any_changed_digit_of_any_file_is_caught(folder):
     """A sample of the digits of all files, each raised by 1 to 9, one at a time."""
     places = [

@@ -188,27 +188,3 @@ def _correlation_time(series: Tensor, detrended: bool, factor: float) -> tuple[T
     window = enough.int().argmax(2, keepdim=True)
     steps = summed.gather(2, window).clamp(min=0)
     return steps.squeeze(2), window.squeeze(2).to(gap.dtype)
-
-
-def effective_temperature(
-    curvature: Tensor, variance: Tensor, learning_rate: Tensor | None = None
-) -> Tensor:
-    """Return h_i sigma_i^2, which equals T_i where fluctuation and dissipation balance.
-
-    Args:
-        curvature: h_i of the training loss, [R, k].
-        variance: sigma_i^2, [R, k].
-        learning_rate: alpha, [R, 1], to correct for its finite steps by 1 - alpha h_i / 2; the
-            balance is then exact for a quadratic loss and independent minibatches.
-    """
-    balance = curvature * variance
-    return balance if learning_rate is None else balance * (1 - learning_rate * curvature / 2)
-
-
-def variance_from(temperature: Tensor, steps: Tensor, learning_rate: Tensor) -> Tensor:
-    """Return the variance that a temperature and a correlation time make together, [R, k].
-
-    sigma_i^2 = alpha T_i (tau_i + 1/2)^2 / tau_i, exact for motion that is forgotten exponentially
-    (a quadratic loss and independent minibatches); alpha T_i tau_i for slow motion.
-    """
-    return learning_rate * temperature * (steps + 0.5).square() / steps

@@ -9,7 +9,7 @@ import torch
 
 from cl_bench import benchmarks
 from cl_bench.config import BenchmarkConfig, RunConfig
-from cl_bench.conformance.trainings import SHORT
+from cl_bench.conformance.quick import SHORT
 from cl_bench.engine import train_stack
 from cl_bench.engine.networks import MLP
 from cl_bench.engine.stack import assemble, step

@@ -23,19 +23,15 @@ from cl_bench.config import (
     Scenario,
     TrainingConfig,
 )
-from cl_bench.conformance.trainings import (
-    BATCH,
+from cl_bench.conformance.comparing import (
     COSTS,
-    DATASET,
-    SEED,
-    Trainings,
-    allows,
     differences,
     not_finite,
     same_bits,
     same_state,
-    train,
 )
+from cl_bench.conformance.quick import allows
+from cl_bench.conformance.trainings import BATCH, DATASET, SEED, Trainings, train
 from cl_bench.engine import count_steps
 from cl_bench.engine.settings import StrategySettings, tune_range
 from cl_bench.engine.strategy import ALL_NETWORKS, free_settings

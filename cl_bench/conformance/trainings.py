@@ -5,7 +5,6 @@ A few hundred real MNIST images, a tiny network, a hundred steps: a tenth of a s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ValidationError
-from torch import Tensor
 
 from cl_bench import benchmarks
 from cl_bench.config import (
@@ -27,6 +24,8 @@ from cl_bench.config import (
     Scenario,
     TrainingConfig,
 )
+from cl_bench.conformance.quick import SHORTER, allows, other_values
+from cl_bench.conformance.stops import Stopped, Stops
 from cl_bench.engine import task_steps, train_stack
 from cl_bench.engine.checkpoint import Checkpoint, Snapshot
 from cl_bench.engine.settings import tune_range
@@ -36,63 +35,12 @@ from cl_bench.planning import finding
 from cl_bench.planning.resolving import runs_of
 from cl_bench.results.record import RunRecord
 
-SHORT: dict[str, Any] = {
-    "exploration_steps": 12,
-    "snapshot_every": 2,
-    "fisher_samples": 200,
-    "samples": 200,
-    "flatness_samples": 200,
-}
-"""Settings that make a strategy quick, where it has them."""
-SHORTER: dict[str, Any] = {
-    **SHORT,
-    "every": 5,
-    "buffer_size": 40,
-    "fisher_samples": 48,
-    "samples": 48,
-    "flatness_samples": 48,
-}
-"""The same for trainings of a few steps."""
-
 CPU = torch.device("cpu")
 # The real images that come with a dependency: they are always there and quickly read.
 DATASET = "mnist-5k"
 TRAIN, TEST, BATCH = 128, 50, 16
-TABLES = ("accuracy", "curve", "predictions")
-COSTS = ("samples_seen", "gradient_passes", "bytes_kept")
 SEED = 1
 """The seed of the run that is looked at; others keep it company."""
-
-
-class Stopped(Exception):  # noqa: N818 - no error: the kit itself stops a training
-    """A training was stopped at a checkpoint."""
-
-
-class Stops(Checkpoint):
-    """Writes a checkpoint at chosen moments, each to a file of its own, and may stop there.
-
-    Args:
-        folder: where the files go.
-        moments: counted in what can be saved: once after every step, once more after every task.
-        stopping: whether to raise `Stopped` after each.
-    """
-
-    def __init__(self, folder: Path, moments: Collection[int], *, stopping: bool) -> None:
-        super().__init__(folder / "none", seconds=None)
-        self.folder = folder
-        self.moments = moments
-        self.stopping = stopping
-        self.now = 0
-
-    def due(self, steps: int) -> bool:
-        self.now += 1
-        return self.now in self.moments
-
-    def write(self, *content: Any) -> None:
-        self.path = self.folder / str(self.now)
-        super().write(*content)
-        if self.stopping:
-            raise Stopped
 
 
 @dataclass(frozen=True)
@@ -211,7 +159,7 @@ class Trainings:
         for share in (0.25, 0.75):
             values = dict(self.settings)
             for name in sorted(free_settings(self.kind)):
-                for value in _between(self.kind, name, share):
+                for value in other_values(self.kind, name, share):
                     if allows(self.kind.Settings, {**values, name: value}):
                         values[name] = value
                         break
@@ -316,56 +264,6 @@ def train(configs: Sequence[RunConfig], checkpoint: Checkpoint | None = None) ->
     """Train a stack on the CPU."""
     kind = finding.load(configs[0].strategy.name)
     return train_stack(configs, kind, device="cpu", checkpoint=checkpoint)
-
-
-def differences(a: RunRecord, b: RunRecord, tables: Sequence[str] = TABLES) -> list[str]:
-    """Return what is not the same to the bit in two records, but for their cost."""
-    found = [] if a.weights_sha256 == b.weights_sha256 else ["weights"]
-    return found + [name for name in tables if not getattr(a, name).equals(getattr(b, name))]
-
-
-def not_finite(record: RunRecord) -> list[str]:
-    """Return what is infinite or no number in a record."""
-    found = []
-    if not all(torch.from_numpy(w).isfinite().all() for w in record.weights.values()):
-        found.append("weights")
-    if not all(math.isfinite(loss) for loss in record.accuracy.loss):
-        found.append("loss")
-    return found
-
-
-def allows(settings: type[BaseModel], values: dict[str, Any]) -> bool:
-    """Return whether settings may have these values."""
-    try:
-        settings(**values)
-    except ValidationError:
-        return False
-    return True
-
-
-def same_state(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[str]:
-    """Return the names of the tensors that differ, or that only one of two states has."""
-    shared = a.keys() & b.keys()
-    differ = {k for k in shared if a[k].dtype != b[k].dtype or not same_bits(a[k], b[k])}
-    return sorted(differ | (a.keys() ^ b.keys()))
-
-
-def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Return whether two tensors are equal to the bit; what is no number equals itself."""
-    if a.shape != b.shape:
-        return False
-    return a.contiguous().numpy().tobytes() == b.contiguous().numpy().tobytes()
-
-
-def _between(kind: type[Strategy], name: str, share: float) -> Iterator[float]:
-    """Yield values of a setting other than its default, the best first."""
-    default = float(kind.Settings.model_fields[name].default)
-    found = tune_range(kind.Settings, name)
-    if found is not None:
-        low, high = found.low, found.high
-        yield low * (high / low) ** share if low > 0 else low + (high - low) * share
-    yield default * (0.5 + share)
-    yield share
 
 
 @contextmanager

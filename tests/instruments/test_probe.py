@@ -12,7 +12,7 @@ from pandas.testing import assert_frame_equal
 from scipy.optimize import brentq
 
 from cl_bench import benchmarks
-from cl_bench.conformance.trainings import Stopped, Stops
+from cl_bench.conformance.stops import Stopped, Stops
 from cl_bench.engine.checkpoint import Checkpoint
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.losses import masked

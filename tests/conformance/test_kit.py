@@ -219,9 +219,9 @@ def test_what_cannot_be_reached_points_to_the_check_that_failed(file):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("import not_there\n", "does not import: No module named 'not_there'"),
+        ("import not_there\n", ".py:2: ModuleNotFoundError: No module named 'not_there'"),
         ("x = int('one')\n", "ValueError: invalid literal"),
-        ("def broken(:\n", "does not import: invalid syntax"),
+        ("def broken(:\n", ".py:2: invalid syntax"),
         ("x = 1\n", "must define one subclass of Strategy; found none"),
     ],
 )

@@ -7,43 +7,38 @@ data and loop are the user's; each of the strategy's hooks is called where our e
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from avalanche.benchmarks import OnlineCLExperience
 from avalanche.training.plugins import SupervisedPlugin
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
+from cl_bench.avalanche.fitting import (
+    check_bytes,
+    check_choices,
+    check_labels,
+    classes_of,
+    load_images,
+    run_config,
+)
 from cl_bench.avalanche.torch_parts import (
     Experiences,
     Pixels,
     TorchOptimizer,
-    are_bytes,
     linear_layers,
     wrap,
 )
-from cl_bench.config import (
-    BenchmarkConfig,
-    EvaluationConfig,
-    NetworkConfig,
-    OptimizerConfig,
-    RunConfig,
-    Scenario,
-    StrategyConfig,
-    TrainingConfig,
-)
+from cl_bench.config import Scenario, StrategyConfig
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.losses import masked
 from cl_bench.engine.networks import MLP
 from cl_bench.engine.stack import assemble
 from cl_bench.engine.strategy import Strategy, all_settings
 from cl_bench.engine.tasks import Batch, Streams, TaskData
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError
 from cl_bench.planning import finding
 from cl_bench.planning.resolving import settings_grid
-
-_LOADED_AT_ONCE = 500
 
 
 class StrategyPlugin(SupervisedPlugin):
@@ -82,12 +77,8 @@ class StrategyPlugin(SupervisedPlugin):
         super().__init__()
         self.name = finding.resolve(name)
         self.kind = finding.load(self.name)
-        if scenario not in list(Scenario):
-            raise unknown("scenario", str(scenario), list(Scenario))
-        if outputs not in ("seen", "all"):
-            raise UserError(f"outputs = {outputs!r}: must be 'seen' or 'all'")
+        check_choices(self.name, self.kind, scenario, outputs)
         self.scenario, self.seed, self.outputs = Scenario(scenario), seed, outputs
-        self._check_kind()
         grid = settings_grid(self.name, settings)
         if len(grid) > 1:
             raise UserError(f"{self.name}: a plug-in trains one run; give single values, no lists")
@@ -103,49 +94,26 @@ class StrategyPlugin(SupervisedPlugin):
         self._compete: Tensor | None = None
         self._task_told: int | None = None
 
-    def _check_kind(self) -> None:
-        kind, name = self.kind, self.name
-        if ":" in name:
-            raise UserError(f"{name} is another library's; use its own classes")
-        if kind.all_data or kind.restart:
-            instead = {
-                (True, True): "JointTraining",
-                (True, False): "Cumulative",
-                (False, True): "FromScratchTraining",
-            }[kind.all_data, kind.restart]
-            raise UserError(
-                f"{name} needs more than a plug-in is given; use avalanche.training.{instead}"
-            )
-        if self.scenario not in kind.scenarios:
-            known = ", ".join(s for s in Scenario if s in kind.scenarios)
-            raise UserError(
-                f"strategy '{name}' does not work in the {self.scenario} scenario "
-                f"(it supports: {known})"
-            )
-
     # --- a task begins ----------------------------------------------------------------------
 
     @torch.no_grad()
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         if isinstance(strategy.experience, OnlineCLExperience):
             raise UserError(f"{self.name} needs whole tasks; train on the stream, not its parts")
-        images, labels = _load(strategy.experience.dataset, strategy.device)
+        images, labels = load_images(strategy.experience.dataset, strategy.device)
         if self._model is None:
             self._begin(strategy, images)
         self._share(strategy)
         learner, tasks = self.learner, self._tasks
         seen = self._pixels.encode(images)
         self._images += len(seen)
-        self._check_bytes(seen)
-        outputs = range(tasks.n_outputs)
-        if labels.min() < 0 or labels.max() >= tasks.n_outputs:
-            raise UserError(f"a label is {int(labels.max())}; the model has {len(outputs)} outputs")
-        every = self.scenario is Scenario.DOMAIN
-        tasks.add(seen, labels, outputs if every else _classes(strategy.experience))
+        check_bytes(self.name, self.kind, seen)
+        check_labels(labels, tasks.n_outputs)
+        every = range(tasks.n_outputs) if self.scenario is Scenario.DOMAIN else None
+        tasks.add(seen, labels, every or classes_of(strategy.experience))
         streams = Streams(tasks, [self.seed], learner.device, self.outputs)
         learner.outputs = streams.outputs
-        learner.task = tasks.n_tasks - 1
-        learner.step_number = 0
+        learner.task, learner.step_number = tasks.n_tasks - 1, 0
         self._task = TaskData(streams, learner.task)
         self._plan_steps(strategy)
         self.own.begin_task(self._task)
@@ -154,34 +122,18 @@ class StrategyPlugin(SupervisedPlugin):
         """Take the user's model and optimiser, and make the learner and our strategy."""
         self._pixels = Pixels(images)
         network = wrap(strategy.model, self._pixels)
-        shape: Literal["mlp", "convnet"] = "mlp" if isinstance(network, MLP) else "convnet"
-        if shape not in self.kind.networks:
-            raise UserError(
-                f"strategy '{self.name}' needs a plain MLP "
-                "(linear layers with biases, ReLU between them), which the model is not"
-            )
-        config = RunConfig(
-            benchmark=BenchmarkConfig(name="a user's", scenario=self.scenario),
-            network=NetworkConfig(name=shape),
-            optimizer=OptimizerConfig(),
-            training=TrainingConfig(
-                batch_size=strategy.train_mb_size,
-                outputs=self.outputs,  # type: ignore[arg-type]
-            ),
-            evaluation=EvaluationConfig(),
-            strategy=StrategyConfig(name=self.name, settings=self.settings),
-            seed=self.seed,
-        )
         self._tasks = Experiences(self.scenario, network.n_outputs)
+        named = StrategyConfig(name=self.name, settings=self.settings)
+        size, outputs = strategy.train_mb_size, self.outputs
+        config = run_config(named, self.kind, network, self.scenario, size, outputs, self.seed)
         stack = assemble(
             [config], self.kind, strategy.device, benchmark=self._tasks, network=network
         )
-        learner = stack.learner
+        learner, self.own = stack.learner, stack.strategy
         learner.initial.copy_(nn.utils.parameters_to_vector(strategy.model.parameters()))
         learner.optimizer = TorchOptimizer(strategy.optimizer, self._give)
         self.learner, self._model = learner, strategy.model
         self._weights = list(strategy.model.parameters())
-        self.own = stack.strategy
         if isinstance(network, MLP):
             for number, layer in enumerate(linear_layers(strategy.model)[1:]):
                 layer.register_forward_pre_hook(self._gate(number))
@@ -211,20 +163,13 @@ class StrategyPlugin(SupervisedPlugin):
         except ValueError as error:
             raise UserError(f"{self.name}.{error}") from None
 
-    def _check_bytes(self, seen: Tensor) -> None:
-        if self.kind.keeps_samples and not are_bytes(seen):
-            raise UserError(
-                f"{self.name} keeps images as bytes, and the data's are not bytes, scaled: leave "
-                "out transforms after ToTensor() but Normalize, or make them the model's layers"
-            )
-
     # --- a training step --------------------------------------------------------------------
 
     @torch.no_grad()
     def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         self._rest = strategy.mbatch[2:]
         seen = self._pixels.encode(strategy.mb_x)
-        self._check_bytes(seen)
+        check_bytes(self.name, self.kind, seen)
         fresh = Batch(seen.unsqueeze(0), strategy.mb_y.unsqueeze(0), self._task.mask)
         self._images_of_step = fresh.labels.shape[1]
         self._batch = batch = self.own.begin_step(fresh)
@@ -332,7 +277,7 @@ class StrategyPlugin(SupervisedPlugin):
         if self._model is None or self.scenario is Scenario.DOMAIN:
             return
         mask = torch.zeros(self._tasks.n_outputs, dtype=torch.bool, device=strategy.device)
-        mask[_classes(strategy.experience)] = True
+        mask[classes_of(strategy.experience)] = True
         if self.scenario is Scenario.CLASS:
             mask |= self.learner.seen_outputs()
         else:
@@ -353,20 +298,3 @@ class StrategyPlugin(SupervisedPlugin):
             seen = self._pixels.encode(strategy.mb_x).unsqueeze(0)
             strategy.mb_output = self.own.predict(seen, self._task_told).squeeze(0)
         strategy.mb_output = masked(strategy.mb_output, self._compete)
-
-
-def _load(dataset: Any, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return all images [n, *shape] and labels [n] of a dataset, as the user's loop loads them."""
-    loader = DataLoader(
-        dataset.train(),
-        batch_size=_LOADED_AT_ONCE,
-        collate_fn=getattr(dataset, "collate_fn", None),
-    )
-    images, labels = zip(*((batch[0], batch[1]) for batch in loader), strict=True)
-    return torch.cat(images).to(device, torch.float32), torch.cat(labels).to(device)
-
-
-def _classes(experience: Any) -> list[int]:
-    """Return the classes of an experience."""
-    given = getattr(experience, "classes_in_this_experience", None)
-    return sorted({int(c) for c in (experience.dataset.targets if given is None else given)})

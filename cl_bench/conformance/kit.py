@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cl_bench.config import Scenario
-from cl_bench.conformance.checks import CHECKS, Broken
+from cl_bench.conformance.checks import CHECKS
+from cl_bench.conformance.promises import Broken
 from cl_bench.conformance.trainings import Trainings
 from cl_bench.engine import state
 from cl_bench.engine.tasks import ForbiddenData

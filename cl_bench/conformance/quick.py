@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from cl_bench.engine.strategy import Strategy, tune_range
+from cl_bench.engine.settings import tune_range
+from cl_bench.engine.strategy import Strategy
 
 SHORT: dict[str, Any] = {
     "exploration_steps": 12,

@@ -28,7 +28,6 @@ from cl_bench.conformance.quick import SHORTER, allows, other_values
 from cl_bench.conformance.stops import Stopped, Stops
 from cl_bench.engine import task_steps, train_stack
 from cl_bench.engine.checkpoint import Checkpoint, Snapshot
-from cl_bench.engine.settings import tune_range
 from cl_bench.engine.stack import Stack, assemble
 from cl_bench.engine.strategy import Strategy, all_settings, free_settings
 from cl_bench.planning import finding

@@ -1,17 +1,22 @@
-"""A factory of valid run records for tests that need records but no training.
+"""A factory of run records for tests that need records but no training: the engine's own recorder
+makes them, from accuracies that a test names.
 
 `make_record()` alone is a plausible three-task EWC run; its arguments replace any part of it.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
+from cl_bench import benchmarks
+from cl_bench.benchmarks.image_tasks import ImageTasks
 from cl_bench.config import (
     BenchmarkConfig,
     EvaluationConfig,
@@ -23,7 +28,11 @@ from cl_bench.config import (
     StrategyConfig,
     TrainingConfig,
 )
-from cl_bench.results.record import TABLES, RunRecord
+from cl_bench.engine.architectures import build_network
+from cl_bench.engine.evaluation import Evaluation
+from cl_bench.engine.recording import Recorder
+from cl_bench.results.provenance import Provenance
+from cl_bench.results.record import TABLES, Cost, RunRecord
 from cl_bench.seeding import numpy_generator
 
 SAMPLES = 1000
@@ -84,35 +93,61 @@ def make_record(
     if matrix is None:
         matrix = _plausible_matrix(strategy, seed)
     tasks = len(matrix)
-    first = [1 / OUTPUTS] * tasks if initial is None else list(initial)
     shown = matrix if agnostic is None else agnostic
     run = make_config(strategy, seed, tasks, settings=settings, code=code, **config)
+    benchmark = _benchmark(run.benchmark.name, tasks, run.benchmark.scenario)
+    recorder = Recorder([run], benchmark)
+    for task, value in enumerate([1 / OUTPUTS] * tasks if initial is None else initial):
+        recorder.after_task(-1, task, _evaluation(value, value, float(np.log(OUTPUTS))))
+    for after, (aware, free) in enumerate(zip(matrix, shown, strict=True)):
+        confusion = torch.eye(OUTPUTS, dtype=torch.int64)[None] * (SAMPLES // OUTPUTS)
+        for task, (value, other) in enumerate(zip(aware, free, strict=True)):
+            if not np.isnan(value):
+                seen = confusion if after == tasks - 1 else None
+                recorder.after_task(after, task, _evaluation(value, other, 1 - value, seen))
+    for training, step, task, value in _default_curve(matrix) if curve is None else curve:
+        passed = training * 60_000 + step * 64
+        recorder.during_task(training, step, passed, task, _evaluation(value, value, 1 - value))
+    network = build_network(run.network, benchmark.input_shape, OUTPUTS)
     rng = numpy_generator("test record", run.run_id)
-    weights = {
-        "layers.0.weight": rng.normal(size=(4, 3)).astype(np.float32),
-        "layers.0.bias": np.zeros(4, dtype=np.float32),
+    theta = torch.from_numpy(rng.normal(size=network.size).astype(np.float32))
+    cost: Cost = {
+        "seconds": {"train": 1.5, "consolidate": 0.25, "evaluate": 0.5},
+        "samples_seen": 60_000 * tasks,
+        "gradient_passes": 60_000 * tasks,
+        "bytes_kept": 2 * theta.nbytes,
+        "stack_size": 5,
     }
-    stream = hashlib.sha256(f"{run.protocol_id} {seed}".encode()).hexdigest()
-    return RunRecord(
-        config=run,
-        stream_id=stream,
-        tasks=[{"task": task, "classes": list(range(OUTPUTS))} for task in range(tasks)],
-        data={"name": "mnist", "sha256": "0" * 64, "source": "test"},
-        accuracy=_accuracy_frame(matrix, shown, first),
-        curve=_curve_frame(_default_curve(matrix) if curve is None else curve),
-        predictions=_prediction_frame(tasks),
-        weights=weights,
-        weights_sha256=hashlib.sha256(b"".join(w.tobytes() for w in weights.values())).hexdigest(),
-        cost={
-            "seconds": {"train": 1.5, "consolidate": 0.25, "evaluate": 0.5},
-            "samples_seen": 60_000 * tasks,
-            "gradient_passes": 60_000 * tasks,
-            "bytes_kept": 716_080,
-            "network_bytes": 358_040,
-            "stack_size": 5,
-        },
-        provenance={"git": None, "device": "cpu", "threads": 1, "packages": {"torch": "2.14.1"}},
-    )
+    where: Provenance = {
+        "git": None,
+        "device": "cpu",
+        "threads": 1,
+        "packages": {"torch": "2.14.1"},
+    }
+    return recorder.record(0, network, theta, cost, where)
+
+
+@cache
+def _benchmark(name: str, tasks: int, scenario: Scenario | None) -> ImageTasks:
+    """Return the benchmark of a name: its images are the 5,000 that are always there.
+
+    The data are called as they are where all are found, for what tells the two apart.
+    """
+    families = ("permuted", "rotated", "split", "two-task")
+    family = next((each for each in families if name.startswith(f"{each}-")), families[0])
+    wanted = BenchmarkConfig(name=f"{family}-mnist-5k", tasks=tasks, scenario=scenario)
+    found = benchmarks.get(wanted, download=False)
+    assert isinstance(found, ImageTasks)
+    data = name.removeprefix(f"{family}-") if name.startswith(family) else "mnist"
+    return type(found)(found.config, replace(found.dataset, name=data))
+
+
+def _evaluation(
+    accuracy: float, agnostic: float, loss: float, confusion: torch.Tensor | None = None
+) -> Evaluation:
+    """Return what the engine finds on one task of a stack of one run."""
+    values = (torch.tensor([value], dtype=torch.float64) for value in (accuracy, agnostic, loss))
+    return Evaluation(*values, samples=[SAMPLES], confusion=confusion)
 
 
 def landscape_frame(tasks: int, seed: int = 0) -> pd.DataFrame:
@@ -135,22 +170,6 @@ def _plausible_matrix(strategy: str, seed: int) -> list[list[float]]:
     return [[float(v + noise[i, j]) for j, v in enumerate(row)] for i, row in enumerate(rows)]
 
 
-def _accuracy_frame(
-    matrix: Sequence[Sequence[float]] | np.ndarray,
-    agnostic: Sequence[Sequence[float]] | np.ndarray,
-    initial: Sequence[float],
-) -> pd.DataFrame:
-    rows = [
-        (-1, task, value, value, float(np.log(OUTPUTS)), SAMPLES)
-        for task, value in enumerate(initial)
-    ]
-    for after, (aware, free) in enumerate(zip(matrix, agnostic, strict=True)):
-        for task, (value, other) in enumerate(zip(aware, free, strict=True)):
-            if not np.isnan(value):
-                rows.append((after, task, float(value), float(other), 1.0 - value, SAMPLES))
-    return pd.DataFrame(rows, columns=list(TABLES["accuracy"]))
-
-
 def _default_curve(
     matrix: Sequence[Sequence[float]] | np.ndarray,
 ) -> list[tuple[int, int, int, float]]:
@@ -160,21 +179,3 @@ def _default_curve(
         for step, dip in ((1, 0.05), (10, 0.0))
         for task in range(training + 1)
     ]
-
-
-def _curve_frame(rows: Sequence[tuple[int, int, int, float]]) -> pd.DataFrame:
-    full = [
-        (training, step, training * 60_000 + step * 64, task, value, 1.0 - value)
-        for training, step, task, value in rows
-    ]
-    frame = pd.DataFrame(full, columns=list(TABLES["curve"]))
-    return frame.astype(TABLES["curve"])
-
-
-def _prediction_frame(tasks: int) -> pd.DataFrame:
-    rows = [
-        (tasks - 1, task, label, label, SAMPLES // OUTPUTS)
-        for task in range(tasks)
-        for label in range(OUTPUTS)
-    ]
-    return pd.DataFrame(rows, columns=list(TABLES["predictions"]))

@@ -146,8 +146,8 @@ def _evaluation(
     accuracy: float, agnostic: float, loss: float, confusion: torch.Tensor | None = None
 ) -> Evaluation:
     """Return what the engine finds on one task of a stack of one run."""
-    values = (torch.tensor([value], dtype=torch.float64) for value in (accuracy, agnostic, loss))
-    return Evaluation(*values, samples=[SAMPLES], confusion=confusion)
+    values = torch.tensor([[accuracy], [agnostic], [loss]], dtype=torch.float64)
+    return Evaluation(values[0], values[1], values[2], [SAMPLES], confusion)
 
 
 def landscape_frame(tasks: int, seed: int = 0) -> pd.DataFrame:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -11,6 +12,10 @@ from cl_bench import atomic
 from cl_bench.errors import UserError
 
 HEX = "0" * 32
+
+
+def holds(content, found):
+    return (found / "a").read_bytes() == content
 
 
 def names(folder):
@@ -61,7 +66,7 @@ def test_a_folder_that_stays_is_kept_and_one_that_does_not_is_put_aside(tmp_path
         atomic.write_folder(
             final,
             {"a": content},
-            stays=lambda found, new=content: (found / "a").read_bytes() == new,
+            stays=partial(holds, content),
             aside=lambda found: aside,
         )
     assert (final / "a").read_bytes() == b"3"

@@ -52,7 +52,7 @@ def train(configs: Sequence[RunConfig], threads: int = 1, **given: Any) -> list[
         torch.set_num_threads(before)
 
 
-def stack(strategy: str, hidden: Sequence[int] = (8,), **settings: Any) -> tuple[Strategy, Streams]:
+def stack(strategy: str, hidden: Sequence[int] = (8,), **settings: Any) -> tuple[Any, Streams]:
     """Return a strategy on a stack of two runs, and their streams, to be stepped by hand."""
     small = {"network": {"hidden": (30,)}, "benchmark": {"tasks": 3, "train_samples": 640}}
     runs = [config(strategy, seed, settings=settings, **small) for seed in (0, 1)]

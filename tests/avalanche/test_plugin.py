@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,7 +181,8 @@ def test_avalanche_trains_to_the_weights_that_our_engine_trains_to(strategy, set
         "momentum": lambda p: torch.optim.SGD(p, rate, momentum=0.9),
         "adam": lambda p: torch.optim.Adam(p, rate),
     }[optimizer](model.parameters())
-    plugin = StrategyPlugin(strategy, seed=3, **run.strategy.settings)
+    resolved: dict[str, Any] = run.strategy.settings
+    plugin = StrategyPlugin(strategy, seed=3, **resolved)
     agent = naive(model, [our_order(bench, 3, 32), plugin], size=32, optimizer=torch_optimizer)
     for experience in to_avalanche(bench, 3).train_stream:
         agent.train(experience, reset_optimizer_state=True)
@@ -234,7 +236,8 @@ def test_every_strategy_does_here_what_it_does_in_our_engine_or_says_why_not(nam
     bench = get(run)
     network = MLP(784, HIDDEN, bench.n_outputs)
     model = initial(network, 3)
-    plugin = StrategyPlugin(name, scenario=scenario, seed=3, **run.strategy.settings)
+    settings: dict[str, Any] = run.strategy.settings
+    plugin = StrategyPlugin(name, scenario=scenario, seed=3, **settings)
     agent = naive(model, [our_order(bench, 3, 32), plugin], size=32)
     stream = to_avalanche(bench, 3)
     agent.train(stream.train_stream)
@@ -283,12 +286,14 @@ def test_replay_keeps_the_images_of_normalised_data():
     model = perceptron()
     stream = to_avalanche(bench, change=normalised)
     naive(model, [plugin], size=20).train(stream.train_stream[0])
-    kept = plugin.own.buffer.images[0].numpy()
+    own: Any = plugin.own
+    kept = own.buffer.images[0].numpy()
     originals = {bytes(image) for image in bench.examples(0, 0, "train").images}
     assert {bytes(image) for image in kept} <= originals
     images, _ = stacked(stream.train_stream[0])
-    seen = plugin.own.buffer.at(torch.arange(100).unsqueeze(0)).images
-    decoded = plugin.learner.network.pixels.decode(seen[0])
+    seen = own.buffer.at(torch.arange(100).unsqueeze(0)).images
+    network: Any = plugin.learner.network
+    decoded = network.pixels.decode(seen[0])
     nearest = images.flatten(1)[torch.cdist(decoded, images.flatten(1)).argmin(1)]
     torch.testing.assert_close(decoded, nearest)
     ours = plugin.learner.network.forward(plugin.own.theta, seen)[0]
@@ -305,7 +310,7 @@ def test_a_strategy_that_keeps_bytes_refuses_other_images():
     naive(perceptron(), [StrategyPlugin("ewc", **SHORT_EWC)]).train(stream.train_stream[0])
 
 
-SHORT_EWC = {"exploration_steps": 5, "fisher_samples": 100}
+SHORT_EWC: dict[str, Any] = {"exploration_steps": 5, "fisher_samples": 100}
 
 ODD = """
 from cl_bench.engine.losses import cross_entropy
@@ -465,10 +470,10 @@ def test_a_module_that_computes_an_mlp_is_one_and_any_other_is_run_as_it_is(make
     agent = naive(model, [plugin], lr=0.01)
     for experience in stream.train_stream:
         agent.train(experience)
-    network = plugin.learner.network
+    network: Any = plugin.learner.network
     assert isinstance(network, kind)
     images, _ = stacked(stream.test_stream[0])
-    seen = plugin.learner.network.pixels.encode(images)[None]
+    seen = network.pixels.encode(images)[None]
     model.eval()
     logits = model(images)
     torch.testing.assert_close(

@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,9 @@ def run(name, seed=0, settings=None, **changes):
 
 def needs(name):
     """Skip what needs a package that is not installed."""
-    package = finding.load(name).needs
+    strategy: Any = finding.load(name)
+    assert issubclass(strategy, ForeignStrategy)
+    package = strategy.needs
     if package:
         pytest.importorskip(package)
 
@@ -88,7 +91,8 @@ def test_they_are_not_among_the_strategies_of_the_engine():
 
 def test_the_engine_refuses_to_train_them():
     with pytest.raises(TypeError, match="not trained by the engine"):
-        finding.load("avalanche:EWC")(None, {})
+        kind: Any = finding.load("avalanche:EWC")
+        kind(None, {})
 
 
 def test_another_version_of_avalanche_gives_other_runs(monkeypatch):
@@ -100,7 +104,7 @@ def test_another_version_of_avalanche_gives_other_runs(monkeypatch):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_settings_are_the_constructors_own(name):
-    strategy = finding.load(name)
+    strategy: Any = finding.load(name)
     assert issubclass(strategy, ForeignStrategy)
     module, _, made_by = strategy.made_by.partition(":")
     known = inspect.signature(getattr(importlib.import_module(module), made_by)).parameters

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -136,9 +137,12 @@ def test_operations_are_counted_as_the_engine_executes_them(benchmark, shape):
 
 def test_contenders_take_turns():
     order = []
-    rates = take_turns(
-        {name: lambda name=name: order.append(name) or len(order) for name in "ab"}, 3
-    )
+
+    def turn(name):
+        order.append(name)
+        return len(order)
+
+    rates = take_turns({name: partial(turn, name) for name in "ab"}, 3)
     assert order == list("ababab")
     assert rates == {"a": [1, 3, 5], "b": [2, 4, 6]}
 

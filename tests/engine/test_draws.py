@@ -69,7 +69,9 @@ def test_resumed_anywhere_the_draws_are_the_same(stop):
 def test_a_reservoir_of_uneven_minibatches_keeps_each_sample_as_likely():
     seeds, sizes, capacity = 4000, [64, 36], 20
     runs = [config("er").model_copy(update={"seed": seed, "init_seed": 0}) for seed in range(seeds)]
-    outputs = Outputs(runs[0].benchmark.scenario, torch.ones(1, 2, dtype=torch.bool), "seen")
+    scenario = runs[0].benchmark.scenario
+    assert scenario is not None
+    outputs = Outputs(scenario, torch.ones(1, 2, dtype=torch.bool), "seen")
     learner = Learner(MLP(1, (), 2), runs, outputs, CPU)
     buffer = Buffer(learner, capacity)
     number = torch.arange(sum(sizes)).expand(seeds, -1)

@@ -143,7 +143,8 @@ def test_backward_through_gates_is_autograd():
     for gate in gates:
         gate.requires_grad_()
     logits = network.activations(leaf, images, gates)[-1]
-    loss = sum(functional.cross_entropy(*pair) for pair in zip(logits, labels, strict=True))
+    parts = [functional.cross_entropy(*pair) for pair in zip(logits, labels, strict=True)]
+    loss = torch.stack(parts).sum()
     by_weights, *by_gates = torch.autograd.grad(loss, [leaf, *gates])
     torch.testing.assert_close(by_weights, out)
     assert all(slope.abs().sum() > 0 for slope in by_gates)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ def again(owner, live=None):
 
 
 def test_every_kind_of_value_comes_back_exactly():
-    values = {
+    values: dict[str, Any] = {
         "number": 3,
         "real": 0.1 + 0.2,
         "infinite": float("-inf"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,8 +41,8 @@ def test_bits_depend_on_neither_company_nor_threads(strategy):
 def test_the_seed_of_the_weights_is_of_the_initial_weights_alone():
     own, same, other = (config("ewc", 1, init_seed=seed) for seed in (None, 1, 2))
     alone = train([own])[0]
-    same, stacked, _ = train([same, other, config("ewc", 2)])
-    assert same.weights_sha256 == alone.weights_sha256
+    again, stacked, _ = train([same, other, config("ewc", 2)])
+    assert again.weights_sha256 == alone.weights_sha256
     assert stacked.weights_sha256 == train([other])[0].weights_sha256 != alone.weights_sha256
     assert stacked.stream_id == alone.stream_id
 
@@ -148,6 +149,8 @@ def test_all_strategies_have_the_same_stream_and_start(monkeypatch):
     seen: dict[str, list[str]] = {}
 
     class Watching(Strategy):
+        name: str
+
         def __init__(self, learner, settings):
             super().__init__(learner, settings)
             self.hashes = seen.setdefault(self.name, [])
@@ -211,7 +214,7 @@ def test_every_image_is_seen_once_before_any_is_seen_twice():
     bench = benchmarks.get(config().benchmark, download=False)
     task = TaskData(Streams(bench, [0, 1], CPU), 0)
     counts = [0, 0]
-    rows = [[], []]
+    rows: list[list[int]] = [[], []]
     for batch in task.minibatches(250, 8):
         for run in range(2):
             counts[run] += batch.images.shape[1]
@@ -327,7 +330,7 @@ def test_joint_starts_anew_and_sees_everything():
     assert steps == 15 + 2000 // 64 + 3000 // 64 + 3 * 12
     record = train([run])[0]
     assert record.cost["gradient_passes"] == steps
-    quick = {"benchmark": {"name": "split-mnist", "scenario": "class", "tasks": 5}}
+    quick: dict[str, Any] = {"benchmark": {"name": "split-mnist", "scenario": "class", "tasks": 5}}
     upper, naive = (train([config(name, **quick)])[0] for name in ("joint", "naive"))
     assert last_mean(upper) > last_mean(naive) + 0.2
 

@@ -1,6 +1,7 @@
 """What a user is told of a plan: how far it is, what failed and why, what was trained."""
 
 import io
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,8 @@ def planned(*assignments, strategies=("naive",)):
 
 
 def test_progress_ends_with_what_was_trained_and_is_whole_only_then():
-    stream, stored = io.StringIO(), []
+    stream = io.StringIO()
+    stored: list[Any] = []
     stacks = planned("seeds=5").stacks
     with PlanProgress(stacks, stream=stream, on_finished=stored.append) as progress:
         for number, stack in enumerate(stacks):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -98,7 +99,10 @@ def test_isotropic_noise_takes_the_place_of_the_minibatches_noise():
         rate = float(dynamics.setting.optimizer.learning_rate)
         steps, weights = [], [landscape.weights.clone()]
 
-        class Steps:
+        class Steps(Moments):
+            def __init__(self):
+                pass
+
             def add(self, now):
                 steps.append((now - weights[-1]) / rate)
                 weights.append(now.clone())
@@ -284,12 +288,13 @@ def test_thinned_snapshots_find_what_exact_moments_find():
 
 def test_how_a_trajectory_is_followed_goes_by_the_number_of_weights_or_as_is_said():
     dynamics = Dynamics(small(), (0, 1))
-    for kind, size, expected in (
+    cases: list[Any] = [
         (None, 100, Moments),
         (None, 3000, Snapshots),
         ("sketch", 3000, Sketch),
         ("exact", 3000, Moments),
-    ):
+    ]
+    for kind, size, expected in cases:
         assert isinstance(follow(kind, dynamics, size, expected=10, count=5), expected)
 
 

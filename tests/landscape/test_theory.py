@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -101,7 +102,7 @@ def test_the_curvature_of_a_flatness():
 
 
 def test_the_bits_of_a_replica_do_not_depend_on_its_company():
-    arguments = {"window": 40, "epoch": 20, "jitter": 0.3}
+    arguments: dict[str, Any] = {"window": 40, "epoch": 20, "jitter": 0.3}
     three = simulate(CURVATURE, SPREAD, RATE, seeds=[4, 5, 6], **arguments)
     one = simulate(CURVATURE, SPREAD, RATE, seeds=[5], **arguments)
     assert torch.equal(three.variance[1:2], one.variance)

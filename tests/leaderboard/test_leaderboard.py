@@ -153,6 +153,7 @@ def test_a_changed_entry_with_a_forged_checksum_shows_in_the_tables(folder):
     path = next((folder / "entries").glob("naive-*"))
     old = path.read_bytes()
     row = re.search(rb"\[0\.69\d*, 0\.\d+, 0\.\d+\]", old)
+    assert row
     path.write_bytes(old.replace(row[0], b"[0.99, 0.99, 0.99]"))
     table = folder / "table.json"
     forged = table.read_text().replace(checksum(old), checksum(path.read_bytes()))

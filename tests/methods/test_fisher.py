@@ -24,7 +24,7 @@ def stack(request):
     bench = benchmarks.get(runs[0].benchmark, download=False)
     streams = Streams(bench, [0, 1], torch.device("cpu"))
     network = MLP(784, (6, 5), bench.n_outputs)
-    learner = Learner(network, runs, bench.scenario, torch.device("cpu"))
+    learner = Learner(network, runs, streams.outputs, torch.device("cpu"))
     learner.theta *= 3  # away from uniform predictions
     return learner, TaskData(streams, 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -32,7 +33,7 @@ def orthogonal(runs: int, size: int) -> torch.Tensor:
     return torch.linalg.qr(torch.randn(runs, size, size, dtype=torch.float64)).Q
 
 
-def make(shape: str) -> Precision:
+def make(shape: str) -> Any:
     torch.manual_seed(1)
     anchor = torch.randn(RUNS, D, dtype=torch.float64)
     diagonal = Diagonal(torch.rand(RUNS, D, dtype=torch.float64), anchor)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from scipy.stats import chi2
@@ -52,6 +50,16 @@ def numbers_of(images):
     return images[..., 0].long() + 256 * images[..., 1].long()
 
 
+def buffer_of(learner: Any, *how) -> Buffer:
+    return Buffer(learner, *how)
+
+
+def draw(buffer, size, *purpose):
+    drawn = buffer.draw(size, *purpose)
+    assert drawn is not None
+    return drawn
+
+
 def offer(buffer, labels, size=7, first=0, **extra):
     """Add samples number `first`, … with these labels, a minibatch a step."""
     for start in range(0, len(labels), size):
@@ -76,7 +84,7 @@ def uniform_p_value(found, of, share):
 
 
 def test_a_reservoir_keeps_every_sample_with_the_same_probability():
-    buffer = Buffer(Many(range(4000)), 10)
+    buffer = buffer_of(Many(range(4000)), 10)
     offer(buffer, [0] * 60)
     found = kept(buffer)
     assert (found.sort(1).values.diff(dim=1) > 0).all(), "no sample twice"
@@ -84,7 +92,7 @@ def test_a_reservoir_keeps_every_sample_with_the_same_probability():
 
 
 def test_a_reservoir_keeps_every_pair_with_the_same_probability():
-    buffer = Buffer(Many(range(20000)), 3)
+    buffer = buffer_of(Many(range(20000)), 3)
     offer(buffer, [0] * 8, size=5)
     found = kept(buffer).sort(1).values
     pairs = torch.cat([found[:, [0, 1]], found[:, [0, 2]], found[:, [1, 2]]])
@@ -96,7 +104,7 @@ def test_a_reservoir_keeps_every_pair_with_the_same_probability():
 
 @pytest.mark.parametrize("balance", ["none", "class", "task"])
 def test_all_is_kept_until_the_buffer_is_full(balance):
-    buffer = Buffer(Numbers([0, 1]), 20, balance)
+    buffer = buffer_of(Numbers([0, 1]), 20, balance)
     labels = [0, 1, 2, 0, 0, 1, 2, 2, 3, 1, 0, 0, 3, 1, 1]
     for end in (7, 14, 15):
         offer(buffer, labels[len(kept(buffer)[0]) if buffer.added else 0 : end], first=buffer.added)
@@ -105,7 +113,7 @@ def test_all_is_kept_until_the_buffer_is_full(balance):
         assert torch.equal(found.sort(1).values, torch.arange(end).expand(2, -1))
         assert torch.equal(buffer.labels[:, :end], torch.tensor(labels)[found])
         assert (buffer.labels[:, end:] == -1).all()
-    drawn = buffer.draw(15)
+    drawn = draw(buffer, 15)
     assert torch.equal(
         drawn.labels.sort(1).values, torch.tensor(labels).sort().values.expand(2, 15)
     )
@@ -129,7 +137,7 @@ def test_classes_are_balanced_exactly(counts, capacity):
     labels = torch.repeat_interleave(torch.arange(5), torch.tensor(counts))
     shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     for order in (torch.arange(len(labels)), shuffled):
-        buffer = Buffer(Numbers(list(range(6))), capacity, "class")
+        buffer = buffer_of(Numbers(list(range(6))), capacity, "class")
         offer(buffer, labels[order].tolist())
         found = torch.nn.functional.one_hot(buffer.labels, 5).sum(1)
         expected = torch.tensor(fair_shares(counts, capacity))
@@ -140,7 +148,7 @@ def test_classes_are_balanced_exactly(counts, capacity):
 
 
 def test_of_each_class_a_uniform_sample_is_kept():
-    buffer = Buffer(Many(range(4000)), 12, "class")
+    buffer = buffer_of(Many(range(4000)), 12, "class")
     offer(buffer, [0] * 30 + [1, 2] * 15)
     found = kept(buffer)
     assert uniform_p_value(found[found < 30].view(4000, 4), 30, 4 / 30) > 0.01
@@ -150,7 +158,7 @@ def test_of_each_class_a_uniform_sample_is_kept():
 
 def test_tasks_are_balanced_whenever_one_is_over():
     learner = Numbers([3, 4])
-    buffer = Buffer(learner, 21, "task")
+    buffer = buffer_of(learner, 21, "task")
     for task in range(4):
         learner.task = task
         offer(buffer, [0] * 50, first=50 * task)
@@ -162,15 +170,15 @@ def test_tasks_are_balanced_whenever_one_is_over():
 
 def test_draws_are_without_replacement_and_as_likely_for_all():
     learner = Many(range(4000))
-    buffer = Buffer(learner, 30)
+    buffer = buffer_of(learner, 30)
     assert buffer.draw(5) is None
     offer(buffer, [0] * 25)
-    found = numbers_of(buffer.draw(8).images * 255 + 0.5)
+    found = numbers_of(draw(buffer, 8).images * 255 + 0.5)
     assert (found.sort(1).values.diff(dim=1) > 0).all()
     assert uniform_p_value(found, 25, 8 / 25) > 0.01
-    other = numbers_of(buffer.draw(8, "another").images * 255 + 0.5)
+    other = numbers_of(draw(buffer, 8, "another").images * 255 + 0.5)
     assert not torch.equal(found, other)
-    more = numbers_of(buffer.draw(40).images * 255 + 0.5)
+    more = numbers_of(draw(buffer, 40).images * 255 + 0.5)
     assert more.shape == (4000, 40)
     assert more.max() < 25
     assert torch.bincount(more.flatten()).min() > 5000
@@ -181,7 +189,7 @@ def test_a_run_has_the_same_samples_in_any_company(balance):
     buffers = {}
     for seeds in ([5], [2, 5, 9]):
         learner = Numbers(seeds)
-        buffer = buffers[len(seeds)] = Buffer(learner, 13, balance)
+        buffer = buffers[len(seeds)] = buffer_of(learner, 13, balance)
         for task in range(3):
             learner.task = task
             offer(buffer, [0, 1, 1, 2] * 9, first=36 * task)
@@ -189,21 +197,21 @@ def test_a_run_has_the_same_samples_in_any_company(balance):
     for name in ("images", "labels", "tasks"):
         assert torch.equal(getattr(alone, name)[0], getattr(stacked, name)[1])
     assert not torch.equal(stacked.images[0], stacked.images[1])
-    drawn = alone.draw(6).images[0], stacked.draw(6).images[1]
+    drawn = draw(alone, 6).images[0], draw(stacked, 6).images[1]
     assert torch.equal(*drawn)
 
 
 @pytest.mark.parametrize("balance", ["none", "class", "task"])
 def test_what_is_kept_besides_stays_with_its_sample(balance):
     learner = Numbers([0, 1, 2])
-    buffer = Buffer(learner, 10, balance)
+    buffer = buffer_of(learner, 10, balance)
     score, vector = torch.rand(90), torch.randn(90, 4)
     labels = torch.arange(90) % 3
     for task in range(3):
         learner.task = task
         part = labels[30 * task : 30 * task + 30].tolist()
         offer(buffer, part, first=30 * task, score=score, vector=vector)
-    drawn = buffer.draw(9)
+    drawn = draw(buffer, 9)
     found = numbers_of(drawn.images * 255 + 0.5)
     assert torch.equal(drawn.extra["score"], score[found])
     assert torch.equal(drawn.extra["vector"], vector[found])
@@ -216,7 +224,7 @@ def test_what_is_kept_besides_stays_with_its_sample(balance):
 @pytest.mark.parametrize("balance", ["none", "class"])
 def test_a_buffer_goes_on_from_its_saved_state(balance):
     learner, label = Numbers([0, 1]), [0, 0, 1]
-    first, second = Buffer(learner, 10, balance), Buffer(learner, 10, balance)
+    first, second = buffer_of(learner, 10, balance), buffer_of(learner, 10, balance)
     offer(first, label * 9)
     saved = take(first, {"learner": learner})
     copied = {name: tensor.clone() for name, tensor in saved.tensors.items()}

@@ -1,6 +1,7 @@
 """Costs are read from a record as they are defined, and are not defined where it lacks them."""
 
 import math
+from typing import Any
 
 from cl_bench.metrics.costs import COSTS
 from tests.support import make_record
@@ -19,7 +20,8 @@ def test_costs_of_a_record_by_hand():
 
 
 def test_what_a_record_lacks_is_not_a_number():
-    for cost in ({}, {"seconds": {}, "bytes_kept": None}):
+    lacking: list[Any] = [{}, {"seconds": {}, "bytes_kept": None}]
+    for cost in lacking:
         assert all(math.isnan(each.function(cost)) for each in COSTS.values())
 
 

@@ -1,5 +1,7 @@
 """Pictures of forgetting curves hold every strategy and are the same each time."""
 
+from typing import Any
+
 import matplotlib as mpl
 import pytest
 
@@ -47,7 +49,11 @@ def test_panels_are_as_large_whatever_their_titles_are(tmp_path):
     """The picture grows with its panels: long names break at words and do not shrink the curves."""
     store = RunStore(tmp_path / "long")
     for number in range(7):
-        given = {"exploration_steps": number % 2, "average_weights": number > 3, "every": number}
+        given: dict[str, Any] = {
+            "exploration_steps": number % 2,
+            "average_weights": number > 3,
+            "every": number,
+        }
         given |= {"strength": 10.0 ** (number // 2), "form": f"form-{number % 3}-of-the-penalty"}
         for strategy in ("flatness", "online-ewc-with-a-longer-name"):
             store.write(make_record(strategy, settings=given))

@@ -1,6 +1,7 @@
 """Trade-offs of stored records: their points, curves, tables and pictures."""
 
 import shutil
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,8 @@ def two_tasks(strategy, seed, old, new, cost=None, **changes):
     wobble = (seed * 7 % 5 - 2) / 1000 + int(own[seed % 5]) / 5000
     matrix = [[0.98, 0.5], [1 - old + wobble, 1 - new - wobble / 3]]
     record = make_record(strategy, seed, matrix, **changes)
-    record.cost.update(cost or {})
+    changed: Any = {**record.cost, **(cost or {})}
+    record.cost = changed
     return record
 
 
@@ -120,6 +122,8 @@ def test_curves_are_scored_and_paired_by_seed(stored):
     assert ewc["at"] == "strength=10"
     # .05-.1 at .3, .1-.3 at .05, .3-1 at .02: .05 * .7 + .2 * .95 + .7 * .98
     assert ewc["area"] == pytest.approx(0.911, abs=1e-3)
+    assert l2["area"] is not None
+    assert ewc["area"] is not None
     assert l2["area"] < ewc["area"]
     rows = frontier_tables.score_differences(
         scored, lambda score: score.least_sum, higher_is_better=False

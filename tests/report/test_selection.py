@@ -1,5 +1,7 @@
 """Runs are found by any start of a name that is theirs alone; protocols are named in words."""
 
+from typing import Any
+
 import pytest
 
 from cl_bench.config import Protocol
@@ -19,7 +21,7 @@ def folder(tmp_path_factory):
         store.write(make_record("flatness", seed))
         for strength in (1.0, 10.0):
             store.write(make_record("ewc", seed, settings={"strength": strength}))
-        longer = {"training": {"epochs": 2}}
+        longer: dict[str, Any] = {"training": {"epochs": 2}}
         store.write(make_record("naive", seed, **longer))
         store.write(make_record("flatness-er", seed, **longer))
     return store.root

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,8 +118,9 @@ def test_a_diverged_run_has_no_metrics_and_is_no_reference(runs):
     }
     assert table[table.diverged][names()].isna().all(axis=None)
     assert table[~table.diverged]["average_accuracy"].notna().all()
-    assert np.isnan(table.loc[("ewc", 0)].intransigence)
-    for name in TABLES:
+    assert np.isnan(table.intransigence[("ewc", 0)])
+    tables: list[Any] = [*TABLES]
+    for name in tables:
         assert set(cl_bench.load(runs.root, name).diverged) == {True, False}
 
 
@@ -141,9 +143,13 @@ def test_runs_that_other_code_trained_are_another_configuration(runs):
 def test_every_file_is_read_once_however_many_tables_are_wanted(runs, monkeypatch):
     for seed in range(3):
         runs.write(make_record(seed=seed))
-    read = []
-    original = files.read_bytes
-    monkeypatch.setattr(files, "read_bytes", lambda path: read.append(path) or original(path))
+    read, original = [], files.read_bytes
+
+    def noted(path):
+        read.append(path)
+        return original(path)
+
+    monkeypatch.setattr(files, "read_bytes", noted)
     tables, _ = load_several(runs.root, "metrics", "accuracy", "runs")
     assert [table.run_id.nunique() for table in tables] == [3, 3, 3]
     assert len(read) == len(set(read)) == 3 * 3
@@ -196,7 +202,7 @@ def test_a_label_names_what_differs_within_its_protocol_alone(runs):
     """Other settings in other protocols do not lengthen it; nor what comes with another setting."""
     for strength, every in ((1.0, 1), (10.0, 5), (100.0, 5)):
         runs.write(make_record(settings={"every": every, "strength": strength}))
-    other = {"every": 7, "strength": 3.0, "shape": "kronecker"}
+    other: dict[str, Any] = {"every": 7, "strength": 3.0, "shape": "kronecker"}
     runs.write(make_record(settings=other, training={"batch_size": 10}))
     assert labels(runs) == [
         "ewc",
@@ -226,8 +232,9 @@ def test_an_empty_folder_is_an_empty_table_with_its_columns(tmp_path, runs, tabl
 def test_no_folder_and_no_such_table(tmp_path):
     with pytest.raises(UserError, match="no folder of runs at"):
         cl_bench.load(tmp_path / "nothing")
+    unknown: Any = "metric"
     with pytest.raises(UserError, match="did you mean metrics"):
-        cl_bench.load(tmp_path, "metric")
+        cl_bench.load(tmp_path, unknown)
 
 
 @pytest.mark.parametrize("name", ["accuracy.parquet", "record.json"])

@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import os
 import shutil
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,7 +114,8 @@ def test_wrong_columns_are_not_written(runs):
 
 def test_numpy_numbers_and_infinities_become_plain_json(runs):
     record = make_record()
-    record.cost = {"bytes_kept": np.int64(5), "seconds": {"train": np.float32(0.5)}, "x": np.inf}
+    cost: Any = {"bytes_kept": np.int64(5), "seconds": {"train": np.float32(0.5)}, "x": np.inf}
+    record.cost = cost
     record.tasks = [{"classes": np.arange(2), "pair": (1, 2)}]
     again = runs.read(runs.write(record))
     assert again.cost == {"bytes_kept": 5, "seconds": {"train": 0.5}, "x": None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from cl_bench.planning import finding
 from cl_bench.planning.resolving import runs_of
 from tests.training import config, run_task, train
 
-SPLIT = {"name": "split-mnist", "tasks": 5, "train_samples": 320}
+SPLIT: dict[str, Any] = {"name": "split-mnist", "tasks": 5, "train_samples": 320}
 
 
 def by_hand(name, scenario, tasks, **settings):
@@ -130,7 +131,7 @@ def exemplars_by_hand(features, labels, output, places):
     """Return the places of exemplars of a class, chosen one by one (algorithm 4)."""
     members = (labels == output).nonzero().flatten().tolist()
     mean = features[members].double().mean(0)
-    chosen = []
+    chosen: list[int] = []
     for number in range(1, places + 1):
         total = features[chosen].double().sum(0)
         left = [m for m in members if m not in chosen]
@@ -187,7 +188,7 @@ def test_icarl_has_no_exemplar_of_a_class_that_a_run_never_saw(monkeypatch):
     strategy.end_task(task)
     missing = 0
     for run in (0, 1):
-        of_class = {output: set() for output in range(10)}
+        of_class: dict[int, set[bytes]] = {output: set() for output in range(10)}
         for index in range(5):
             for image, label in examples(strategy, run, index):
                 of_class[label].add(image)
@@ -207,7 +208,7 @@ def test_icarl_has_no_exemplar_of_a_class_that_a_run_never_saw(monkeypatch):
 
 def examples(strategy, run, index):
     """Return the images and labels of a run's task, as bytes and numbers."""
-    wanted = BenchmarkConfig(**SPLIT, scenario="class")
+    wanted = BenchmarkConfig(**SPLIT, scenario=Scenario.CLASS)
     found = benchmarks.get(wanted, download=False).examples(run, index, "train")
     return zip(map(bytes, found.images), found.labels.tolist(), strict=True)
 
@@ -217,7 +218,7 @@ def pixels(image):
 
 
 def test_icarl_refuses_a_memory_without_a_place_for_every_class():
-    benchmark = benchmarks.get(BenchmarkConfig(**SPLIT, scenario="class"), download=False)
+    benchmark = benchmarks.get(BenchmarkConfig(**SPLIT, scenario=Scenario.CLASS), download=False)
     for size in (9, 10):
         protocol = Protocol(strategies={"icarl": {"buffer_size": size}}, seeds=1)
         if size == 10:

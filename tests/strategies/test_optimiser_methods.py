@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def test_c_flats_extra_term_lowers_the_length_of_the_gradient():
 
 @pytest.mark.parametrize("name", ["sam", "c-flat"])
 def test_sharpness_aware_minima_are_flatter(name):
-    changes = {
+    changes: dict[str, Any] = {
         "benchmark": {"tasks": 1, "train_samples": 4000},
         "network": {"hidden": (50,)},
         "training": {"epochs": 5},
@@ -131,14 +132,19 @@ def mean_accuracy(record) -> float:
 def test_swa_ends_a_task_at_the_mean_of_its_last_steps():
     strategy, streams = stack("swa", exploration_steps=4)
     visited, visit = [], strategy.visit
-    strategy.visit = lambda step: (visited.append(strategy.theta.clone()), visit(step))
+
+    def seen(step):
+        visited.append(strategy.theta.clone())
+        visit(step)
+
+    strategy.visit = seen
     run_task(strategy, streams, 0)
     torch.testing.assert_close(strategy.theta, torch.stack(visited).mean(0))
     assert not torch.equal(strategy.theta, visited[-1])
 
 
 def test_the_mean_of_swa_is_better_than_the_last_weights():
-    changes = {
+    changes: dict[str, Any] = {
         "benchmark": {"tasks": 1},
         "optimizer": {"learning_rate": 0.5},
         "training": {"epochs": 10, "batch_size": 16},
@@ -236,7 +242,7 @@ def test_mc_sgd_keeps_as_many_samples_of_each_task():
 
 
 def test_mc_sgd_remembers_what_naive_forgets():
-    changes = {
+    changes: dict[str, Any] = {
         "benchmark": {
             "name": "split-mnist",
             "tasks": 5,

@@ -30,10 +30,10 @@ def projected(strategy, gradient):
 # --- OGD ------------------------------------------------------------------------------------
 
 
-def output_gradients(strategy, images, labels, variant):
+def output_gradients(strategy, samples, variant):
     """Return the gradients of the kept outputs of run 1, one after another, [k, D]."""
     found = []
-    for image, label in zip(images, labels, strict=True):
+    for image, label in zip(*samples, strict=True):
         leaf = strategy.theta[RUN].clone().requires_grad_()
         logits = strategy.learner.network.forward(leaf[None], image[None, None])[0, 0]
         chosen = {"gtl": [logits[label]], "ave": [logits.mean()], "all": list(logits)}[variant]
@@ -46,12 +46,12 @@ def test_ogd_projects_on_the_complement_of_all_kept_gradients(variant):
     strategy, streams = stack("ogd", (8, 6), variant=variant, memory=40)
     many = 10 if variant == "all" else 1
     run_task(strategy, streams, 0)
-    first = output_gradients(strategy, *drawn(streams, 0, 40 // many, "directions"), variant)
+    first = output_gradients(strategy, drawn(streams, 0, 40 // many, "directions"), variant)
     gradient = torch.randn_like(strategy.theta)
     for kept in (first, None):
         if kept is None:
             run_task(strategy, streams, 1)
-            new = output_gradients(strategy, *drawn(streams, 1, 20 // many, "directions"), variant)
+            new = output_gradients(strategy, drawn(streams, 1, 20 // many, "directions"), variant)
             kept = torch.cat([first[:20], new])
         g = gradient[RUN].double()
         held = kept.T @ torch.linalg.lstsq(kept.T, g, driver="gelsd").solution

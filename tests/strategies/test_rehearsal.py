@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,9 +34,9 @@ def begun(name, tasks=1, scenario=None, **settings):
         run_task(strategy, streams, task)
     learner = strategy.learner
     learner.task, learner.step_number = tasks, 0
-    task = TaskData(streams, tasks)
-    strategy.begin_task(task)
-    return strategy, next(iter(task.minibatches(32, 1)))
+    data = TaskData(streams, tasks)
+    strategy.begin_task(data)
+    return strategy, next(iter(data.minibatches(32, 1)))
 
 
 def forward(strategy, theta, images):
@@ -104,6 +105,7 @@ def test_dark_replay_keeps_the_logits_a_sample_had_when_it_was_trained_on():
         kept = strategy.buffer.extra["logits"][:, 32 * later : 32 * later + 32]
         expected = torch.stack([forward(strategy, then[r], batch.images[r]) for r in (0, 1)])
         torch.testing.assert_close(kept, expected, rtol=1e-5, atol=1e-6)
+    assert before is not None
     assert torch.equal(strategy.buffer.extra["logits"][:, :32], before), "they are not renewed"
     assert strategy.buffer.filled == 64
 
@@ -241,7 +243,7 @@ def test_balanced_replay_keeps_as_many_of_every_class():
 
 
 def test_flatness_with_replay_trains_on_both_and_pulls_as_flatness_does():
-    short = {"exploration_steps": 12, "snapshot_every": 2}
+    short: dict[str, Any] = {"exploration_steps": 12, "snapshot_every": 2}
     strategy, batch = begun("flatness-er", strength=5.0, every=1, buffer_size=40, **short)
     assert strategy.buffer.filled == 40
     strategy.replay_weight = torch.tensor([[0.3], [2.0]])
@@ -256,7 +258,7 @@ def test_flatness_with_replay_trains_on_both_and_pulls_as_flatness_does():
 
 
 def test_flatness_with_replay_measures_what_flatness_measures():
-    short = {"exploration_steps": 12, "snapshot_every": 2, "gamma": 0.7}
+    short: dict[str, Any] = {"exploration_steps": 12, "snapshot_every": 2, "gamma": 0.7}
     both, streams = stack("flatness-er", **short)
     plain, _ = stack("flatness", **short)
     for task in (0, 1):

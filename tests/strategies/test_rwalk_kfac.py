@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional
@@ -65,7 +67,7 @@ def plain_rwalk_task(strategy, task, steps, fisher):
 @pytest.mark.parametrize(("form", "strength"), [("implicit", 2.0), ("explicit", 15.0)])
 def test_rwalk_is_the_papers_formulas(form, strength):
     # At 15 the explicit penalty overshoots: part of the way raises the loss and counts nothing.
-    settings = {"exploration_steps": 0, "interval": 3, "fisher_rate": 0.8}
+    settings: dict[str, Any] = {"exploration_steps": 0, "interval": 3, "fisher_rate": 0.8}
     strategy, streams = stack("rwalk", form=form, strength=strength, **settings)
     fisher = score = None
     for index in range(3):
@@ -125,7 +127,7 @@ def plain_factors(strategy, images, layer):
     network = strategy.learner.network
     named = network.unstack(strategy.theta[RUN])
     layers = len(named) // 2
-    b = a = 0.0
+    b = a = torch.zeros(())
     for image in images:
         p = log_p(strategy, strategy.theta[RUN], image).exp()
         for y in range(10):
@@ -187,6 +189,7 @@ def test_per_task_keeps_each_penalty_and_its_anchor():
     held = strategy.precision
     assert isinstance(held, Several)
     assert len(held.parts) == 2
+    assert isinstance(held.parts[0], Kronecker)
     assert torch.equal(held.parts[0].anchor, anchor)
     point = torch.randn_like(anchor)
     expected = first.gradient(point) + held.parts[1].gradient(point)
@@ -213,7 +216,9 @@ def test_a_sampled_fisher_is_the_exact_one_on_average():
 
 
 def test_both_forget_less_than_plain_training():
-    changes = {"benchmark": {"tasks": 3, "train_samples": 3000, "test_samples": 1000}}
+    changes: dict[str, Any] = {
+        "benchmark": {"tasks": 3, "train_samples": 3000, "test_samples": 1000}
+    }
     final = {}
     for name in ("naive", "rwalk", "kfac-laplace"):
         settings = {} if name == "naive" else {"exploration_steps": 60}

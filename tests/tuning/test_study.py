@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,7 +156,8 @@ def test_halving_spends_what_the_trials_in_full_would(tmp_path):
 def test_what_was_stopped_goes_on_without_training_anything_twice(tmp_path):
     wanted = request("l2.exploration_steps=0", method="tpe", trials=6, seeds=1)
     whole = tuned(wanted, tmp_path / "whole")["l2"]
-    store, made = RunStore(tmp_path / "stopped"), []
+    store = RunStore(tmp_path / "stopped")
+    made: list[Any] = []
 
     class Stopped(Exception):  # noqa: N818
         pass

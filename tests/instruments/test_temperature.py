@@ -27,8 +27,8 @@ def data():
     directions = torch.randn(RUNS, 4, LINEAR.size, generator=generator)
     directions /= directions.norm(dim=2, keepdim=True)
     theta = torch.stack([LINEAR.initial(seed) for seed in range(RUNS)])
-    whole = Batch(images, labels, None)
-    return theta, [whole.part(i, i + 5) for i in range(0, IMAGES, 5)], directions
+    parts = zip(images.split(5, 1), labels.split(5, 1), strict=True)
+    return theta, [Batch(*part, None) for part in parts], directions
 
 
 def brute_force(theta, batches, run):

@@ -6,6 +6,7 @@ They need what few do: the task at test time, a loss on features, parameters of 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -137,7 +138,9 @@ def test_a_module_is_trained_along_by_the_same_optimiser():
 def test_what_is_trained_along_starts_its_optimiser_anew_where_the_weights_do(reset, monkeypatch):
     found = []
 
-    class Watching(finding.load(example("second_head"))):
+    kind: Any = finding.load(example("second_head"))
+
+    class Watching(kind):
         def begin_task(self, task):
             found.append(self.head.optimizer.velocity is None)
 
@@ -191,10 +194,12 @@ def test_a_setting_is_declared_once_and_read_with_its_type():
 
     fields = {name: field.annotation for name, field in Mine.Settings.model_fields.items()}
     assert fields == {"strength": float, "plain": float, "every": int}
-    assert Mine.Settings(strength=3).model_dump() == {"strength": 3.0, "plain": 0.5, "every": 3}
-    assert Fixed.Settings().model_dump() == {"strength": 1.0, "plain": 0.5}
+    mine: Any = Mine.Settings
+    fixed: Any = Fixed.Settings
+    assert mine(strength=3).model_dump() == {"strength": 3.0, "plain": 0.5, "every": 3}
+    assert fixed().model_dump() == {"strength": 1.0, "plain": 0.5}
     with pytest.raises(ValueError, match="greater than or equal to 0"):
-        Fixed.Settings(strength=-1)
+        fixed(strength=-1)
 
 
 @pytest.mark.parametrize(
@@ -217,14 +222,15 @@ def test_a_setting_named_like_something_else_is_refused_in_one_line(line, messag
         f"class Mine(Replay):\n    {line}\n"
     )
     if message is None:
-        assert finding.load(str(path)).Settings().buffer_size == 1
+        kind: Any = finding.load(str(path))
+        assert kind.Settings().buffer_size == 1
         return
     with pytest.raises(UserError, match=message):
         finding.load(str(path))
 
 
 def test_settings_that_do_not_go_together_are_refused():
-    kind = finding.load("a-gem").Settings
+    kind: Any = finding.load("a-gem").Settings
     with pytest.raises(ValueError, match="per_task=600 is more than the memory has places"):
         kind(per_task=600)
     assert kind(per_task=500)

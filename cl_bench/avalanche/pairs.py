@@ -5,12 +5,10 @@ Lines of Avalanche are those of its version 0.6.0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cl_bench.config import Protocol
-from cl_bench.errors import UserError
 
 BASELINE = "naive"
 """Trained in every protocol: a method that does not differ from it was not put to the test."""
@@ -299,26 +297,3 @@ PAIRS: tuple[Pair, ...] = (
         "keeps them from a reservoir with the logits of their own step, and replays two.",
     ),
 )
-
-
-def named(texts: Sequence[str]) -> list[Pair]:
-    """Return the pairs that are meant, in the suite's order; all where nothing is said.
-
-    Args:
-        texts: names, or parts of one that no other has.
-
-    Raises:
-        UserError: no pair has this part, or several have.
-    """
-    meant = set()
-    for text in texts:
-        found = [pair for pair in PAIRS if pair.name == text]
-        found = found or [pair for pair in PAIRS if text.lower() in pair.name]
-        if not found:
-            raise UserError(f"unknown pair '{text}'; the pairs are", [pair.name for pair in PAIRS])
-        if len(found) > 1:
-            raise UserError(
-                f"'{text}' is a part of several pairs; give one of", [pair.name for pair in found]
-            )
-        meant.add(found[0].name)
-    return [pair for pair in PAIRS if not texts or pair.name in meant]

@@ -87,11 +87,11 @@ def crossvalidate(
 
 def _chosen(names: Sequence[str] | None) -> tuple[list[Pair], list[str]]:
     """Return the pairs to compare, and why the others cannot be."""
-    from cl_bench.avalanche import pairs
+    from cl_bench.avalanche.choice import named
     from cl_bench.planning import finding
 
     chosen, left_out = [], []
-    for pair in pairs.named(names or ()):
+    for pair in named(names or ()):
         needs = getattr(finding.load(pair.theirs[0]), "needs", "")
         if needs and importlib.util.find_spec(needs) is None:
             left_out.append(f"{pair.name}: {pair.theirs[0]} needs the package {needs}")

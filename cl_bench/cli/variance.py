@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +26,9 @@ from cl_bench.cli.training import (
 )
 from cl_bench.errors import UserError
 from cl_bench.planning.parsing import split_names
+
+if TYPE_CHECKING:
+    from cl_bench.config import Protocol
 
 StreamsOption = Annotated[int, typer.Option(help="Seeds of the task stream.", min=2)]
 InitsOption = Annotated[int, typer.Option(help="Seeds of the initial weights.", min=2)]
@@ -59,27 +62,17 @@ def variance(
     draws. Runs that have a record are not run again.
     """
     from cl_bench.metrics import lookup
-    from cl_bench.planning import reading
 
     metrics = metric or ["average_accuracy", "forgetting"]
     for name in metrics:
         lookup(name)
-    protocols = reading.read(
-        config,
-        strategies=split_names(strategy),
-        options={
-            "benchmark.name": benchmark,
-            "benchmark.tasks": tasks,
-            "benchmark.scenario": scenario,
-            "seeds": streams,
-        },
-        assignments=set_ or [],
-    )
-    if len(protocols) > 1:
-        raise UserError(f"these are {len(protocols)} protocols; a variance is of one")
-    (found,) = protocols
-    if found.init_seed is not None:
-        raise UserError(f"init_seed = {found.init_seed}: --inits sets it; leave it out")
+    options = {
+        "benchmark.name": benchmark,
+        "benchmark.tasks": tasks,
+        "benchmark.scenario": scenario,
+        "seeds": streams,
+    }
+    found = _protocol(config, strategy, options, set_)
     grid = [found.model_copy(update={"init_seed": init}) for init in range(inits)]
     work, workers = prepare(out, device, data_dir, workers)
     plan = plan_runs(grid, work, workers, download)
@@ -98,3 +91,26 @@ def variance(
     if failed:
         remark(f"{counted(failed, 'run')} failed")
         raise typer.Exit(1)
+
+
+def _protocol(
+    config: str | None,
+    strategy: list[str] | None,
+    options: dict[str, Any],
+    assignments: list[str] | None,
+) -> Protocol:
+    """Return the one protocol whose grid is trained."""
+    from cl_bench.planning import reading
+
+    protocols = reading.read(
+        config,
+        strategies=split_names(strategy),
+        options=options,
+        assignments=assignments or [],
+    )
+    if len(protocols) > 1:
+        raise UserError(f"these are {len(protocols)} protocols; a variance is of one")
+    (found,) = protocols
+    if found.init_seed is not None:
+        raise UserError(f"init_seed = {found.init_seed}: --inits sets it; leave it out")
+    return found

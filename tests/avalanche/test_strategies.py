@@ -16,8 +16,9 @@ import torch
 
 from cl_bench import benchmarks
 from cl_bench.avalanche import crossvalidation
+from cl_bench.avalanche.choice import named
 from cl_bench.avalanche.foreign import ForeignStrategy
-from cl_bench.avalanche.pairs import PAIRS, named
+from cl_bench.avalanche.pairs import PAIRS
 from cl_bench.avalanche.training import train as train_theirs
 from cl_bench.cli.crossvalidate import crossvalidate
 from cl_bench.cli.output import Format

@@ -87,10 +87,8 @@ def predict(trainings: Trainings) -> None:
 
 
 def isolates(trainings: Trainings) -> None:
-    """Where it says so, what it predicts on a task, told which, stays to the bit once learnt.
-
-    What a strategy should isolate cannot be told from what it does: `isolates` is its own word.
-    """
+    """Where it says so, what it predicts on a task, told which, stays to the bit once learnt."""
+    # Forgetting is no fault by itself: only the strategy's word says that there should be none.
     if not trainings.kind.isolates or trainings.scenario is not Scenario.TASK:
         return
     table = trainings.alone.accuracy

@@ -9,11 +9,10 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import typer
-from pydantic.fields import FieldInfo
 
 import cl_bench
 from cl_bench import benchmarks
@@ -22,6 +21,7 @@ from cl_bench.config import Scenario
 from cl_bench.engine.strategy import ALL_NETWORKS
 from cl_bench.metrics import METRICS
 from cl_bench.planning import finding, reading
+from cl_bench.planning.settings import settings_of
 
 REFERENCE = "docs/reference"
 
@@ -73,7 +73,7 @@ def _strategy(name: str) -> str:
     if kind.networks == ALL_NETWORKS:
         facts.pop(3)
     parts = [f"# {one.title}", _table(("", ""), facts), *_docs(kind)]
-    parts += ["## Settings", _settings(name, kind.Settings.model_fields)]
+    parts += ["## Settings", _settings(name)]
     return "\n\n".join(parts)
 
 
@@ -87,7 +87,7 @@ def _foreign() -> str:
         one, kind = finding.summary(name), finding.load(name)
         facts = [("source", prose(one.source)), ("scenarios", _scenarios(one.scenarios))]
         parts += [f"## {name}", _text(kind.__doc__), _table(("", ""), facts)]
-        parts.append(_settings(name, kind.Settings.model_fields))
+        parts.append(_settings(name))
     return "\n\n".join(parts)
 
 
@@ -96,43 +96,19 @@ def _docs(kind: type[Any]) -> Iterator[str]:
     yield _text(kind.__doc__)
 
 
-def _settings(name: str, fields: Mapping[str, FieldInfo]) -> str:
-    if not fields:
-        return "It has none."
+def _settings(name: str) -> str:
     rows = [
         (
-            f"`{name}.{key}`",
-            f"`{str(field.default).lower()}`",
-            _allowed(field),
-            _tuned(field),
-            prose(field.description or ""),
+            f"`{name}.{each.setting}`",
+            f"`{str(each.default).lower()}`",
+            prose(each.values),
+            prose(each.tuned_over),
+            prose(each.meaning),
         )
-        for key, field in fields.items()
+        for each in settings_of(name)
     ]
-    return _table(("setting", "default", "allowed", "tuned over", "meaning"), rows)
-
-
-def _allowed(field: FieldInfo) -> str:
-    if typing.get_origin(field.annotation) is typing.Literal:
-        return ", ".join(f"`{value}`" for value in typing.get_args(field.annotation))
-    if field.annotation is bool:
-        return "`true`, `false`"
-    low = next((each.ge for each in field.metadata if hasattr(each, "ge")), None)
-    high = next((each.le for each in field.metadata if hasattr(each, "le")), None)
-    kind = "whole numbers" if field.annotation is int else "numbers"
-    if low is None and high is None:
-        return kind
-    if high is None:
-        return f"{kind} from {low:g}"
-    return f"{low:g} to {high:g}" if low is not None else f"{kind} up to {high:g}"
-
-
-def _tuned(field: FieldInfo) -> str:
-    extra = field.json_schema_extra
-    if not isinstance(extra, dict) or "tune" not in extra:
-        return ""
-    low, high = typing.cast(Sequence[float], extra["tune"])
-    return f"{low:g} to {high:g}{', log' if extra.get('log') else ''}"
+    head = ("setting", "default", "allowed", "tuned over", "meaning")
+    return _table(head, rows) if rows else "It has none."
 
 
 def _scenarios(scenarios: Iterable[Scenario]) -> str:

@@ -15,6 +15,7 @@ from cl_bench.cli.app import app
 from cl_bench.cli.training import Device, plan_runs, prepare
 from cl_bench.data.search import NotAvailableError
 from cl_bench.planning import finding, reading
+from cl_bench.planning.settings import settings_of
 from docs.build import ROOT, written_pages
 from docs.pages import all_pages, prose
 from tests.training import config, train
@@ -233,8 +234,12 @@ def test_every_strategy_has_a_page_with_its_settings(generated):
 
 def test_a_setting_is_told_with_default_range_and_what_is_searched(generated):
     page = generated["docs/reference/strategies/ewc.md"]
-    row = "| `ewc.strength` | `10.0` | 0 to 1e+12 | 0.01 to 1e+08, log | weight lambda of the "
-    assert row in page
+    (row,) = re.findall(r"^\| `ewc.strength` .*$", page, re.MULTILINE)
+    one = next(each for each in settings_of("ewc") if each.setting == "strength")
+    assert f"`{one.default}`" in row
+    assert prose(one.values) in row
+    assert prose(one.tuned_over) in row
+    assert one.meaning in row
 
 
 def test_plain_text_is_not_taken_for_markup():

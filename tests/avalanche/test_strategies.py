@@ -31,6 +31,8 @@ from cl_bench.results.store import RunStore
 from tests import support
 from tests.training import config, train
 
+pytestmark = pytest.mark.slow
+
 NAMES = finding.foreign_names()
 SMALL = {"train_samples": 300, "test_samples": 200}
 PLAIN = {"exploration_steps": 0, "average_weights": False}

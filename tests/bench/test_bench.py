@@ -19,6 +19,8 @@ from cl_bench.bench.workload import LARGE, SMALL, TASK, Shape
 from cl_bench.benchmarks.permuted import Permuted
 from cl_bench.cli import main
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = ["name", "ours", "peer", "ratio", "ratio_min", "ratio_max", "target", "met", "unit"]
 COLUMNS.append("compared_with")
 TINY_SHAPE = Shape((20, 10), 64)

@@ -11,6 +11,8 @@ from cl_bench.conformance.kills import kill_and_compare
 from cl_bench.conformance.trainings import Trainings
 from cl_bench.planning import finding
 
+pytestmark = pytest.mark.slow
+
 
 def first_config(name, folder):
     kind = finding.load(name)

@@ -27,6 +27,8 @@ from cl_bench.landscape.setting import NAMED, Setting, named
 from cl_bench.landscape.sketch import Sketch
 from cl_bench.landscape.trajectory import Moments, Snapshots, follow
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

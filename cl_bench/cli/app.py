@@ -6,6 +6,7 @@ that `--help` and `list` answer at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import textwrap
@@ -94,6 +95,10 @@ def run_app(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return _mistake(f"{str(error.filename)[:80]}…: a file's name this long cannot be")
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # a usage error
             return _usage(error)

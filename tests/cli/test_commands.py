@@ -334,6 +334,9 @@ MISTAKES = [
     (["variance", "--inits=1"], "--inits = '1': should be greater than or equal to 2"),
     (["show", "--out=/not/there"], "no folder of runs at /not/there"),
     (["predict", "--out=/not/there"], "no folder of runs at /not/there"),
+    (["show", f"--out={'x' * 300}"], "xxx…: a file's name this long cannot be"),
+    (["run", f"--data-dir={'x' * 300}"], "xxx…: a file's name this long cannot be"),
+    (["run", f"--strategy=./{'x' * 300}.py"], "xxx…: a file's name this long cannot be"),
 ]
 
 

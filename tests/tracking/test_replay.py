@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cl_bench.metrics import METRICS
 from cl_bench.results.figures import compute
 from cl_bench.tracking.replay import AXES, SAMPLES_SEEN, TASKS_SEEN, replay
 from tests.support import landscape_frame, make_record
@@ -83,6 +84,15 @@ def test_summary_is_every_metric_and_the_cost_without_what_is_nan():
     assert "intransigence" not in summary  # there is no joint run to compare with
     assert summary["cost/seconds/train"] == record.cost["seconds"]["train"]
     assert summary["accuracy/task_00"] == 0.7
+
+
+def test_a_diverged_run_is_flagged_and_has_no_metric():
+    assert replay(make_record()).summary["diverged"] is False
+    record = make_record()
+    record.weights["layers.0.bias"][0] = np.nan
+    told = replay(record)
+    assert told.summary["diverged"] is True
+    assert not {*METRICS} & {name for row in [told.summary, *told.rows] for name in row}
 
 
 def test_seeds_share_a_group_and_settings_do_not():

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from cl_bench import atomic
 from cl_bench.errors import UserError, unknown
 from cl_bench.tracking import sent
 from cl_bench.tracking.mode import Mode
@@ -111,6 +112,7 @@ class Sink:
         self._session: Session | None = None
         if self.asked == Mode.DISABLED:
             return
+        atomic.sweep(self.folder / "sent")
         try:
             self._session = Session(project, entity, self.directory, init_timeout, finish_timeout)
             self.mode = self._choose(self._session)

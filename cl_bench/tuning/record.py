@@ -134,6 +134,7 @@ def write(path: Path, record: TuningRecord) -> None:
         UserError: it cannot be written.
     """
     text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+    atomic.sweep(path.parent)
     atomic.replace(path, text.encode())
 
 

@@ -283,6 +283,18 @@ def test_project_and_entity_come_from_the_environment_where_none_is_given(
     assert (run.project, run.entity) == ("thesis", "lab")
 
 
+def test_a_run_that_was_trained_again_to_other_weights_is_sent_again(runs: Path):
+    record = make_record()
+    with Sink("offline", directory=runs) as sink:
+        first = sink.send(record)
+        assert sink.send(record).skipped
+        record.weights_sha256 = "0" * 64
+        again = sink.send(record)
+        assert (again.skipped, again.mode) == (False, "offline")
+        assert again.path != first.path
+        assert sink.send(record).skipped
+
+
 def test_disabled_does_nothing(runs: Path):
     result = send(make_record(), mode="disabled", directory=runs)
     assert (result.mode, result.error, result.path) == ("disabled", None, None)

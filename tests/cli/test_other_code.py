@@ -42,7 +42,7 @@ def test_a_strategy_whose_hook_was_edited_is_trained_again(tmp_path):
     before = cl_bench.load(out, "runs").set_index("strategy")
     naive.write_text(
         naive.read_text()
-        + "\n    def adjust_gradient(self, gradient):\n        gradient.mul_(0.5)\n"
+        + "\n    def adjust_gradient(self, gradient, batch):\n        gradient.mul_(0.5)\n"
     )
     said = run()
     assert "the code of naive has changed: 1 run trained before that will be trained again" in said

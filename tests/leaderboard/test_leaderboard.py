@@ -382,7 +382,7 @@ def test_seeds_that_several_versions_of_a_strategy_trained_are_on_no_board(out, 
         mixed.provenance["code"] = "ab"[seed % 2] * 64
         RunStore(out).write(mixed)
     built = build(config, out, tmp_path / "boards")
-    assert "lwf" not in {row["strategy"] for row in built.rows}
+    assert "lwf" not in {row.strategy for row in built.standings.rows}
     assert sum("several versions of the strategy's code" in line for line in built.warnings) == 1
 
 

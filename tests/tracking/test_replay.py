@@ -92,7 +92,7 @@ def test_a_diverged_run_is_flagged_and_has_no_metric():
     record.weights["layers.0.bias"][0] = np.nan
     told = replay(record)
     assert told.summary["diverged"] is True
-    assert not {*METRICS} & {name for row in [told.summary, *told.rows] for name in row}
+    assert not {*METRICS} & {*told.summary, *(name for row in told.rows for name in row)}
 
 
 def test_seeds_share_a_group_and_settings_do_not():

@@ -118,21 +118,34 @@ def _print_table(rows: Sequence[Row], title: str) -> None:
 
 
 def _blocks(cells: Mapping[str, Sequence[str]], width: int) -> list[list[str]]:
-    """Return the columns in groups that fit side by side, each with the first of all before it."""
-    first, *others = cells
+    """Return the columns in groups that fit side by side, each after those that name its rows."""
     needed = {
         column: min(max(map(len, (column, *texts))), max(WRAPPED, _longest_word([column, *texts])))
         + PADDING
         for column, texts in cells.items()
     }
-    blocks, left = [[first]], width - needed[first]
-    for column in others:
-        if needed[column] > left and len(blocks[-1]) > 1:
-            blocks.append([first])
-            left = width - needed[first]
+    names = _naming(cells, needed, width // 2)
+    taken = sum(needed[column] for column in names)
+    blocks, left = [names[:]], width - taken
+    for column in [column for column in cells if column not in names]:
+        if needed[column] > left and len(blocks[-1]) > len(names):
+            blocks.append(names[:])
+            left = width - taken
         blocks[-1].append(column)
         left -= needed[column]
-    return blocks
+    return blocks if sum(needed.values()) > width else [list(cells)]
+
+
+def _naming(cells: Mapping[str, Sequence[str]], needed: Mapping[str, int], width: int) -> list[str]:
+    """Return the first column, and what else tells rows apart in at most so much width."""
+    first, *others = cells
+    names, told = [first], [(text,) for text in cells[first]]
+    for column in others:
+        further = [(*row, text) for row, text in zip(told, cells[column], strict=True)]
+        fits = sum(needed[name] for name in (*names, column)) <= width
+        if fits and len(set(further)) > len(set(told)):
+            names, told = [*names, column], further
+    return names
 
 
 def _longest_word(texts: Sequence[str], most: int = sys.maxsize) -> int:

@@ -174,7 +174,7 @@ class Rehearsal(Strategy):
     keeps_samples = True
     buffer_size: int = setting(500, "samples kept of all tasks together", low=1)
     replay_batch_size: int = setting(
-        0, "samples replayed with each minibatch; 0 is as many as the minibatch has", low=0
+        0, "samples replayed with each minibatch; 0 is as many as a full minibatch has", low=0
     )
 
 

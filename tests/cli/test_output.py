@@ -30,3 +30,22 @@ def test_long_texts_break_at_their_words(capsys, monkeypatch):
     text = printed([{"metric": "m", "definition": definition}], 40, capsys, monkeypatch)
     assert max(map(len, text.splitlines())) <= 40
     assert all(word in text.split() for word in definition.split())
+
+
+def test_each_block_of_columns_says_which_row_is_which(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    columns = [f"measured_{number}" for number in range(6)]
+    rows = [
+        {
+            "strategy": "ewc",
+            "benchmark": "permuted-mnist",
+            "seed": seed,
+            **dict.fromkeys(columns, 0.5),
+        }
+        for seed in (98, 99)
+    ]
+    emit(rows)
+    blocks = capsys.readouterr().out.split("strategy")[1:]
+    assert len(blocks) > 1
+    assert all("seed" in block and "98" in block and "99" in block for block in blocks)
+    assert sum("permuted-mnist" in block for block in blocks) == 1

@@ -45,6 +45,12 @@ def test_a_write_that_fails_leaves_what_was_there_and_says_why(tmp_path, monkeyp
     assert names(tmp_path) == ["file.json"]
 
 
+def test_where_a_file_stands_in_place_of_the_folder_one_line_says_so(tmp_path):
+    (tmp_path / "folder").write_bytes(b"a file")
+    with pytest.raises(UserError, match=r"cannot write .*folder/name: "):
+        atomic.replace(tmp_path / "folder" / "name", b"content")
+
+
 @pytest.mark.parametrize("length", [255, 256, 5000])
 def test_a_name_as_long_as_the_system_takes_is_written_and_a_longer_one_refused(tmp_path, length):
     path = tmp_path / ("x" * length)

@@ -54,7 +54,8 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
 }
 """What is not said is as in the default protocol: one epoch, MLP 100-100, SGD at 0.1, 64."""
 
-_TINY = {"train_samples": 150, "test_samples": 100}
+_TINY_STEPS = 12
+"""Steps of a task at least, where pairs are only tried: what acts now and then acts in them."""
 _PLAIN = {"exploration_steps": 0, "average_weights": False}
 _EXPLICIT = {**_PLAIN, "form": "explicit"}
 
@@ -78,7 +79,9 @@ class Pair:
         """Return what to train: both of the pair and the baseline."""
         content = dict(PROTOCOLS[self.protocol])
         if quick:
-            content["benchmark"] = {**content["benchmark"], **_TINY}
+            images = max(150, _TINY_STEPS * content.get("training", {}).get("batch_size", 64))
+            tiny = {"train_samples": images, "test_samples": 100}
+            content["benchmark"] = {**content["benchmark"], **tiny}
         named = {BASELINE: {}, self.ours[0]: self.ours[1], self.theirs[0]: self.theirs[1]}
         return Protocol.model_validate({**content, "strategies": named, "seeds": seeds})
 

@@ -202,7 +202,7 @@ class _Run:
                     found = self.evaluator.evaluate(cast(Strategy, self), task, self._task)
                     self.recorder.during_task(self._task, number, self.samples, task, found)
 
-    def predict(self, images: Tensor) -> Tensor:
+    def predict(self, images: Tensor, task: int | None) -> Tensor:
         """Return the logits [1, n, C] of images [1, n, F], as our evaluation asks for them."""
         module = self.agent.model
         training = module.training

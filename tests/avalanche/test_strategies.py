@@ -296,11 +296,7 @@ def test_runs_are_paired_by_seed_whatever_their_order():
 def test_every_pair_can_be_planned():
     for pair in PAIRS:
         protocol = pair.as_protocol(2, quick=True)
-        for name, settings in protocol.strategies.items():
-            finding.load(name).Settings(**settings)
-            assert protocol.benchmark.scenario is None or (
-                protocol.benchmark.scenario in finding.load(name).scenarios
-            )
+        assert len(runs_of(protocol, benchmarks.get(protocol.benchmark))) in (4, 6)
 
 
 def test_the_page_in_docs_is_of_these_pairs_and_explains_every_difference():

@@ -139,7 +139,8 @@ def _blocks(cells: Mapping[str, Sequence[str]], width: int) -> list[list[str]]:
 def _naming(cells: Mapping[str, Sequence[str]], needed: Mapping[str, int], width: int) -> list[str]:
     """Return the first column, and what else tells rows apart in at most so much width."""
     first, *others = cells
-    names, told = [first], [(text,) for text in cells[first]]
+    names: list[str] = [first]
+    told: list[tuple[str, ...]] = [(text,) for text in cells[first]]
     for column in others:
         further = [(*row, text) for row, text in zip(told, cells[column], strict=True)]
         fits = sum(needed[name] for name in (*names, column)) <= width

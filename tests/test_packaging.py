@@ -65,9 +65,9 @@ def test_an_installed_wheel_works_from_an_empty_folder(wheel, tmp_path):
         archive.extractall(target)
     code = (
         f"import sys; sys.path.insert(0, {str(target)!r});"
-        "import cl_bench, cl_bench.planning.finding as r;"
+        "import cl_bench; from cl_bench.planning import finding as r, reading;"
         f"assert cl_bench.__file__.startswith({str(target)!r});"
-        "assert 'permuted-mnist-5' in r.config_names();"
+        "assert 'permuted-mnist-5' in reading.config_names();"
         f"assert str(r.load('naive').__module__) == 'cl_bench.strategies.naive';"
         f"assert str(r.summary('ewc').path).startswith({str(target)!r});"
         "from cl_bench.cli import main; sys.exit(main(['list', 'strategies']))"

@@ -78,10 +78,10 @@ def test_batch_mean_squares_the_gradient_of_the_mean_loss(stack):
     torch.testing.assert_close(found, total / 2, rtol=1e-4, atol=1e-10)
 
 
-@pytest.mark.parametrize(("samples", "batches"), [(150, 2), (64, 1), (40, 1), (10_000, 12)])
+@pytest.mark.parametrize(("samples", "batches"), [(150, 2), (64, 1), (40, 1), (10_000, 15)])
 def test_batch_mean_takes_whole_minibatches_of_the_training_size(stack, samples, batches):
     learner, task = stack
-    assert (learner.batch_size, task.epoch_samples) == (64, 800)
+    assert (learner.batch_size, task.epoch_samples) == (64, 1000)
     found = diagonal_fisher(learner, task, "batch-mean", samples)
     assert learner.gradient_passes == batches
     total = torch.zeros_like(learner.theta)

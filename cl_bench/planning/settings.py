@@ -37,9 +37,7 @@ def settings_of(name: str) -> list[Setting]:
             setting,
             schema.get("default"),
             _values(schema),
-            _range(*schema["tune"]) + (", log" if schema["log"] else "")
-            if "tune" in schema
-            else "",
+            _tuned(schema),
             schema.get("description", ""),
         )
         for setting, schema in declared.items()

@@ -21,6 +21,7 @@ SHORT: dict[str, Any] = {
 SHORTER: dict[str, Any] = {
     **SHORT,
     "every": 5,
+    "interval": 5,
     "buffer_size": 40,
     "fisher_samples": 48,
     "samples": 48,

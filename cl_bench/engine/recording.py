@@ -95,7 +95,7 @@ class Recorder:
             config=config,
             stream_id=self.benchmark.stream_id(config.seed),
             tasks=self.benchmark.describe(config.seed),
-            data={"name": dataset.name, "checksum": dataset.checksum, "source": dataset.source},
+            data={"name": dataset.name, "checksum": dataset.checksum},
             weights={k: v.clone().numpy() for k, v in network.unstack(theta).items()},
             weights_sha256=hashlib.sha256(theta.numpy().tobytes()).hexdigest(),
             cost={**cost, "network_bytes": theta.numel() * theta.element_size()},

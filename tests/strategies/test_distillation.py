@@ -181,7 +181,7 @@ def test_icarl_chooses_some_twice_where_a_class_has_fewer_candidates_than_places
 
 
 def test_icarl_has_no_exemplar_of_a_class_that_a_run_never_saw(monkeypatch):
-    monkeypatch.setitem(SPLIT, "train_samples", 3)
+    monkeypatch.setitem(SPLIT, "train_samples", 2)
     strategy, task = by_hand("icarl", Scenario.CLASS, tasks=4, buffer_size=24)
     fresh = next(iter(task.minibatches(32, 1)))
     batch = strategy.begin_step(fresh)

@@ -127,7 +127,7 @@ def _asked(
     every = read if files else dict(map(tables.read, tables.names()))
     known = {name: tables.cells_of(name, content) for name, content in every.items()}
     chosen = [cell for name in read or every for cell in known[name]]
-    chosen = _of_names(chosen, split_names(cells, "--cells"))
+    chosen = _of_names(chosen, cells)
     if seeds:
         chosen = [_with_seeds(cell, seeds) for cell in chosen]
     every_cell = [cell for found in known.values() for cell in found]
@@ -215,10 +215,11 @@ def _train(
         raise typer.Exit(1)
 
 
-def _of_names(cells: list[Cell], names: Sequence[str]) -> list[Cell]:
+def _of_names(cells: list[Cell], given: Sequence[str] | None) -> list[Cell]:
     """Return the cells of some rows, methods or both (`row/method`); all, if none is named."""
     parts = {part for cell in cells for part in (cell.row, cell.method)}
     whole = {cell.name for cell in cells}
+    names = split_names(given, "--cells", known=parts | whole)
     wanted = {pick("row or method", name, whole if "/" in name else parts) for name in names}
     return [c for c in cells if not wanted or {c.row, c.method, c.name} & wanted]
 

@@ -56,8 +56,7 @@ def choose(entries: Sequence[Entry], text: str) -> list[Entry]:
         return [entry for entry in entries if entry in drawn]
     found: dict[str, Entry] = {}
     label = labels(entries)
-    parts = [text] if text in label.values() else split_names([text], "--rerun")
-    for part in parts:
+    for part in split_names([text], "--rerun", known=label.values()):
         name = finding.resolve(part) if part.endswith(".py") else part
         if name not in label.values():
             name = pick("entry", name, {e.strategy for e in entries} | label.keys())

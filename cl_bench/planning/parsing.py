@@ -5,7 +5,7 @@ Nothing is taken for something else in silence: a key that stands twice or an em
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from cl_bench.errors import UserError
@@ -69,13 +69,21 @@ def parse_seeds(text: str) -> Any:
     return parse_yaml(listed, f"--seeds {text}")
 
 
-def split_names(texts: Sequence[str] | None, option: str = "--strategy") -> list[str]:
+def split_names(
+    texts: Sequence[str] | None, option: str = "--strategy", known: Collection[str] = ()
+) -> list[str]:
     """Return the names that an option gives, separated by commas or one at a time.
+
+    Args:
+        texts: the option's values.
+        option: its name, for the error.
+        known: names that may hold commas; a text that is one of them is not taken apart.
 
     Raises:
         UserError: one of them is empty.
     """
-    names = [name.strip() for text in texts or [] for name in text.split(",")]
+    parts = [[text] if text in known else text.split(",") for text in texts or []]
+    names = [name.strip() for part in parts for name in part]
     if "" in names:
         raise UserError(f"{option} {','.join(texts or [])}: a name is empty")
     return names

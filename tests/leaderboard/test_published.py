@@ -199,6 +199,13 @@ def test_listing_trains_nothing(tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_cell_whose_name_holds_a_comma_can_be_chosen(capsys):
+    words = ["reproduce", "fisher-split-mnist", "--list", "--format=json"]
+    assert main([*words, "--cells=task-IL/EWC, batched"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["method"] == "EWC, batched"
+
+
 @pytest.mark.parametrize(
     ("change", "words", "message"),
     [

@@ -15,6 +15,7 @@ from cl_bench.engine.networks import MLP
 from cl_bench.engine.stack import assemble, step
 from cl_bench.engine.strategy import Strategy
 from cl_bench.engine.tasks import Streams, TaskData
+from cl_bench.engine.threads import threads as torch_threads
 from cl_bench.planning import finding
 from cl_bench.results.record import RunRecord
 from tests.support import make_config
@@ -43,13 +44,12 @@ def train(configs: Sequence[RunConfig], threads: int = 1, **given: Any) -> list[
 
     `given` are further arguments of `train_stack`.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        return train_stack(configs, finding.load(configs[0].strategy.name), device="cpu", **given)
-    finally:
-        assert torch.get_num_threads() == threads, "the engine gives the threads back"
-        torch.set_num_threads(before)
+    with torch_threads(threads):
+        try:
+            kind = finding.load(configs[0].strategy.name)
+            return train_stack(configs, kind, device="cpu", **given)
+        finally:
+            assert torch.get_num_threads() == threads, "the engine gives the threads back"
 
 
 def stack(strategy: str, hidden: Sequence[int] = (8,), **settings: Any) -> tuple[Any, Streams]:

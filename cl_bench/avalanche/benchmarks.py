@@ -1,7 +1,8 @@
 """Avalanche's classic benchmarks as benchmarks of the suite: `avalanche:SplitMNIST` and the like.
 
 Tasks, classes and pixels are Avalanche's own, and the run's seed is its `seed`; what an output
-stands for is the scenario's choice. Names are known without importing Avalanche.
+stands for is the scenario's choice. Names are known without importing Avalanche. `names`,
+`summary`, `resolved` and `get` take, return and raise what those of `cl_bench.benchmarks` do.
 """
 
 from __future__ import annotations
@@ -78,11 +79,7 @@ def names() -> list[str]:
 
 
 def summary(name: str) -> dict[str, object]:
-    """Return what a benchmark is, for people: title, scenarios, default tasks, source.
-
-    Raises:
-        UserError: there is no benchmark of this name.
-    """
+    """Return what a benchmark is, for people."""
     classic = _classic(name)
     return {
         "name": name,
@@ -94,11 +91,7 @@ def summary(name: str) -> dict[str, object]:
 
 
 def resolved(config: BenchmarkConfig) -> BenchmarkConfig:
-    """Return a configuration with tasks, scenario and order filled in; no data are needed.
-
-    Raises:
-        UserError: an unknown name, or a combination that makes no sense.
-    """
+    """Return a configuration with tasks, scenario and order filled in; no data are needed."""
     classic = _classic(config.name)
     known = classic.family.scenarios
     if config.scenario is not None and config.scenario not in known:
@@ -127,17 +120,7 @@ def resolved(config: BenchmarkConfig) -> BenchmarkConfig:
 
 
 def get(config: BenchmarkConfig, data_dir: Path | None = None, download: bool = True) -> Benchmark:
-    """Return the benchmark that a configuration describes; its streams are made when asked for.
-
-    Args:
-        config: the configuration; its `None`s are resolved in the result's `config`.
-        data_dir: the folder to search for data first.
-        download: whether missing data may be downloaded.
-
-    Raises:
-        UserError: an unknown name, a combination that makes no sense, or data that are not
-            available or damaged.
-    """
+    """Return the benchmark that a configuration describes; its streams are made when asked for."""
     config = resolved(config)
     name = config.name.removeprefix(PREFIX)
     classic = CLASSICS[name]

@@ -5,8 +5,7 @@ A few hundred real MNIST images, a tiny network, a hundred steps: a tenth of a s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +29,7 @@ from cl_bench.engine import task_steps, train_stack
 from cl_bench.engine.checkpoint import Checkpoint, Snapshot
 from cl_bench.engine.stack import Stack, assemble
 from cl_bench.engine.strategy import Strategy, all_settings, free_settings
+from cl_bench.engine.threads import threads
 from cl_bench.planning import finding
 from cl_bench.planning.resolving import runs_of
 from cl_bench.results.record import RunRecord
@@ -187,7 +187,7 @@ class Trainings:
     @cached_property
     def again(self) -> RunRecord:
         """The same run once more, not evaluated while it trains, with two threads."""
-        with _threads(2):
+        with threads(2):
             return train([self.config(evaluated_every=None)])[0]
 
     @cached_property
@@ -263,13 +263,3 @@ def train(configs: Sequence[RunConfig], checkpoint: Checkpoint | None = None) ->
     """Train a stack on the CPU."""
     kind = finding.load(configs[0].strategy.name)
     return train_stack(configs, kind, device="cpu", checkpoint=checkpoint)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from cl_bench.leaderboard.entries import Entry, setting_text
+from cl_bench.leaderboard.entries import Entry
+from cl_bench.results.labels import setting_text
 
 
 def commands(entries: Sequence[Entry]) -> list[str]:

@@ -16,8 +16,16 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, ValidationError
 
-from cl_bench.config import FIRST_TUNING_SEED, Number, RunConfig, Section, added_later
+from cl_bench.config import (
+    FIRST_TUNING_SEED,
+    Number,
+    RunConfig,
+    Section,
+    StrategyConfig,
+    added_later,
+)
 from cl_bench.metrics.evaluations import Array
+from cl_bench.results.labels import differing, named, settings_of
 
 ENTRY_VERSION = 1
 
@@ -120,30 +128,17 @@ def labels(entries: Sequence[Entry]) -> dict[str, str]:
     It shows the settings that differ from the strategy's defaults, and those that tell the
     strategy's entries apart.
     """
-    settings: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    settings: dict[str, dict[str, dict[str, Number]]] = defaultdict(dict)
     for entry in entries:
-        settings[entry.strategy].append(_settings(entry))
+        strategy = StrategyConfig.model_validate(entry.config["strategy"])
+        settings[entry.strategy][entry.group_id] = settings_of(strategy)
     found = {}
     for entry in entries:
-        members, mine = settings[entry.strategy], _settings(entry)
-        apart = {key for key in mine if any(other.get(key) != mine[key] for other in members)}
-        shown = [key for key in mine if key in entry.changed or key in apart or key == "code"]
-        text = ", ".join(f"{key}={setting_text(mine[key])}" for key in shown)
-        found[entry.group_id] = f"{entry.strategy} ({text})" if text else entry.strategy
+        members = settings[entry.strategy]
+        said = {*entry.changed, *differing(list(members.values())), "code"}
+        mine = members[entry.group_id]
+        found[entry.group_id] = named(entry.strategy, mine, [key for key in mine if key in said])
     return found
-
-
-def _settings(entry: Entry) -> dict[str, Any]:
-    strategy = entry.config["strategy"]
-    code = {"code": strategy["code"][:8]} if strategy.get("code") else {}
-    return {**strategy["settings"], **code}
-
-
-def setting_text(value: Number) -> str:
-    """Return a setting as it can be given to `--set`: `100`, `1e-05`, `true`."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        value = int(value)
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def entry_bytes(entry: Entry) -> bytes:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from cl_bench.config import RunConfig
-from cl_bench.leaderboard.entries import setting_text
+from cl_bench.results.labels import setting_text
 
 _APART = ("strategy", "seed")
 """What a protocol leaves open."""

@@ -20,8 +20,8 @@ from cl_bench.config import (
 from cl_bench.errors import UserError
 from cl_bench.leaderboard.entries import Board, Entry, SeedRun, problem_of
 from cl_bench.metrics import matrix
-from cl_bench.plain import flatten
 from cl_bench.planning import finding, reading
+from cl_bench.report.protocols import settled
 from cl_bench.results.store import RunStore, StoredRun
 
 _MOST_NAMED = 5
@@ -167,16 +167,12 @@ def _protocols_in(runs: Sequence[StoredRun], wanted: RunConfig) -> str:
         examples[run.config.protocol_id] = run.config
     if not counts:
         return "no runs at all"
-    target = _flat(wanted)
+    target = settled(wanted)
     texts = []
     for protocol_id, config in sorted(examples.items()):
-        mine = _flat(config)
+        mine = settled(config)
         either = dict.fromkeys([*mine, *target])  # what is not set may be left out of one
         apart = [f"{k}={mine.get(k)}" for k in either if mine.get(k) != target.get(k)]
         texts.append(f"{protocol_id[:8]} ({counts[protocol_id]} runs: {', '.join(apart)})")
     rest = len(texts) - _MOST_NAMED
     return "; ".join(texts[:_MOST_NAMED]) + (f"; and {rest} more" if rest > 0 else "")
-
-
-def _flat(config: RunConfig) -> dict[str, Any]:
-    return flatten(config.model_dump(mode="json", exclude={"seed", "strategy"}))

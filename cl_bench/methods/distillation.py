@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cl_bench.config import Scenario
 from cl_bench.engine.learner import Learner
-from cl_bench.engine.losses import masked
+from cl_bench.engine.losses import masked, softmax
 
 
 def competing(learner: Learner, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,10 +50,7 @@ def by_task(logits: Tensor, outputs: Tensor) -> Tensor:
 
 def probabilities(logits: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
     """Return the softmax of logits [R, …, K] over a temperature, a number or [R, 1]."""
-    # Written out, as below: torch's softmax is several times slower over so few outputs.
-    scaled = _over(logits, temperature)
-    likely = (scaled - scaled.amax(-1, keepdim=True)).exp_()
-    return likely.div_(likely.sum(-1, keepdim=True))
+    return softmax(_over(logits, temperature))
 
 
 def certainties(logits: Tensor) -> Tensor:
@@ -69,6 +66,7 @@ def cross_entropy_to(targets: Tensor, logits: Tensor, temperature: Tensor | floa
         logits: of the same shape.
         temperature: what the logits are divided by, a number or [R, 1].
     """
+    # Written out, as `softmax` is.
     scaled = _over(logits, temperature)
     scaled = scaled - scaled.detach().amax(-1, keepdim=True)
     # Targets sum to 1, so that -sum p log q is log sum exp less sum p * logit.

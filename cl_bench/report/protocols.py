@@ -12,7 +12,8 @@ from typing import Any
 
 from cl_bench.config import BenchmarkConfig, Protocol, RunConfig
 from cl_bench.errors import UserError
-from cl_bench.results.labels import differing, short
+from cl_bench.plain import flatten
+from cl_bench.results.labels import differing, setting_text
 
 SECTIONS = ("benchmark", "network", "optimizer", "training", "evaluation")
 SHOWN = 8
@@ -31,19 +32,24 @@ def describe(configs: Mapping[str, RunConfig]) -> dict[str, str]:
     Args:
         configs: of one run of each protocol, by protocol_id.
     """
-    flat = {protocol: _flat(config) for protocol, config in configs.items()}
+    flat = {protocol: settled(config) for protocol, config in configs.items()}
     apart = [key for key in differing(list(flat.values())) if key not in _IN_WORDS]
     found = {}
     for protocol, config in configs.items():
         values = flat[protocol]
-        texts = [f"{k}={short(values[k])}" for k in apart if values.get(k) is not None]
+        texts = [f"{k}={setting_text(values[k])}" for k in apart if values.get(k) is not None]
         found[protocol] = ", ".join([*_words(config), *texts])
     return found
 
 
+def settled(config: RunConfig) -> dict[str, Any]:
+    """Return all that makes a run's protocol, by dotted key."""
+    return flatten(config.model_dump(mode="json", exclude={"seed", "strategy"}))
+
+
 def apart(configs: Mapping[str, RunConfig]) -> list[str]:
     """Return the dotted keys in which protocols differ."""
-    return differing([_flat(config) for config in configs.values()])
+    return differing([settled(config) for config in configs.values()])
 
 
 def lines(configs: Mapping[str, RunConfig]) -> list[str]:
@@ -126,13 +132,6 @@ def _words(config: RunConfig) -> list[str]:
 
 def _counted(number: float, noun: str) -> str:
     return f"{number:g} {noun}" if number == 1 else f"{number:g} {noun}s"
-
-
-def _flat(config: RunConfig) -> dict[str, Any]:
-    """Return all that makes the protocol, by dotted key."""
-    content = config.model_dump(mode="json", exclude={"seed", "strategy"})
-    own = {key: value for key, value in content.items() if key not in SECTIONS}
-    return own | {f"{part}.{key}": v for part in SECTIONS for key, v in content[part].items()}
 
 
 def _is_of(run: RunConfig, config: Protocol) -> bool:

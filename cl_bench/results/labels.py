@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 from cl_bench.config import Number, StrategyConfig
 from cl_bench.results.store import StoredRun
@@ -80,14 +82,15 @@ def telling(members: Sequence[Mapping[str, Number]]) -> list[str]:
 
 def named(strategy: str, settings: Mapping[str, Number], shown: Iterable[str]) -> str:
     """Return a strategy's name with those of its settings that are to be shown."""
-    texts = [f"{key}={short(settings[key])}" for key in shown if key in settings]
+    texts = [f"{key}={setting_text(settings[key])}" for key in shown if key in settings]
     return f"{strategy} ({', '.join(texts)})" if texts else strategy
 
 
-def short(value: Number) -> str:
-    """Return a setting's value as it is read: a whole number without its point."""
-    whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
-    return str(int(value)) if whole else str(value)
+def setting_text(value: Any) -> str:
+    """Return a setting as it can be given to `--set`: `100`, `1e-05`, `true`."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _values(members: Iterable[Mapping[str, Number]], keys: Sequence[str]) -> set[tuple[str, ...]]:

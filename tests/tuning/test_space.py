@@ -95,7 +95,12 @@ def test_a_range_takes_the_place_of_the_declared_one():
         ("ewc", {"strength": [1, 10]}, {}, "--range 'ewc.strength=.LOW,HIGH.'"),
         ("ewc", {}, {"ranges": {"strength": (10.0, 1.0)}}, "give the lower end first"),
         ("ewc", {}, {"ranges": {"strength": (0.0, 1.0)}}, "0 has no logarithm"),
-        ("ewc", {}, {"ranges": {"strength": (1.0, 1e13)}}, "strength = 1.*0: should be less than or equal to"),
+        (
+            "ewc",
+            {},
+            {"ranges": {"strength": (1.0, 1e13)}},
+            "strength = 1.*0: should be less than or equal to",
+        ),
         ("ewc", {}, {"ranges": {"every": (1.0, 5.0)}}, "declares no range .* of: strength"),
         ("ewc", {}, {"ranges": {"strenght": (1.0, 5.0)}}, "did you mean ewc.strength"),
         ("ewc", {"strength": 5.0}, {"ranges": {"strength": (1.0, 5.0)}}, "held at 5.0"),

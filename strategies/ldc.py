@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from cl_bench.config import RunConfig
 from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import TaskData
 from cl_bench.instruments.flatness import flatness
 from cl_bench.instruments.loss import mean_loss
 from cl_bench.methods.consolidation import SnapshotConsolidation
 from cl_bench.methods.fluctuation import fluctuations, principal_components
+from cl_bench.methods.part import LAYERS, Layers, Part, Within, no_hidden_layers
 from cl_bench.methods.precision import LowRank
 
 _LOSSES = 10
@@ -25,7 +27,7 @@ class LDC(SnapshotConsolidation):
 
     title = "LDC"
     source = "Feng & Tu 2020 (arXiv 2001.01678), our reading; strength is twice the paper's lambda"
-    precision: LowRank | None
+    precision: LowRank | Within | None
 
     strength: Tensor = setting(
         0.3, "weight of the penalty (2 lambda)", low=0, high=1e12, tune=(1e-3, 1e4), log=True
@@ -33,18 +35,23 @@ class LDC(SnapshotConsolidation):
     every: int = setting(10, "apply the implicit step once every so many training steps", low=1)
     directions: int = setting(20, "Nc, principal directions held for each task", low=1)
     flatness_samples: int = setting(1000, "training images the loss is taken over", low=1)
+    layers: Layers = setting("all", LAYERS, later=True)
 
-    def measure(self, task: TaskData) -> LowRank:
-        found = principal_components(
-            fluctuations(self.take_snapshots(), "deviations"), self.directions
-        )
+    @classmethod
+    def refuses(cls, config: RunConfig) -> str | None:
+        return no_hidden_layers(config)
+
+    def measure(self, task: TaskData) -> LowRank | Within:
+        part = Part(self.learner.network, self.layers)
+        snapshots = [part.take(snapshot) for snapshot in self.take_snapshots()]
+        found = principal_components(fluctuations(snapshots, "deviations"), self.directions)
         batches = list(task.sample(self.flatness_samples, "flatness"))
         loss = mean_loss(self.learner.network, batches)
-        width = flatness(loss, self.theta, found.directions)
+        width = flatness(loss, self.theta, part.spread(found.directions))
         # A loss is a forward pass, a third of the products of a gradient. Counted is what a bracket
         # usually takes: it is the same for every run of a stack.
         images = sum(batch.labels.shape[1] for batch in batches)
         lines = 2 * found.directions.shape[1]
         self.learner.count_passes(_LOSSES * lines * images / self.learner.batch_size / 3)
-        new = LowRank.about(found.directions, width.pow(-2), self.theta.clone())
-        return new if self.precision is None else self.precision.plus(new)
+        new = LowRank.about(found.directions, width.pow(-2), part.take(self.theta))
+        return part.hold(new, self.precision)

@@ -12,6 +12,7 @@ import torch
 from scipy.optimize import brentq
 from torch.nn import functional
 
+from cl_bench.cli import main
 from cl_bench.engine.networks import MLP
 from cl_bench.engine.stack import step
 from cl_bench.engine.state import State
@@ -257,6 +258,66 @@ def test_ldc_stops_the_directions_it_holds_and_no_others():
     move = strategy.theta - anchor
     assert move.norm(dim=1).min() > 0.1
     assert torch.bmm(held, move.unsqueeze(-1)).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("strategy", ["ewc", "ldc"])
+def test_held_hidden_layers_stay_and_the_others_are_free(strategy):
+    given = {"layers": "hidden", "strength": 1e12, "every": 1}
+    held, streams = stack(strategy, hidden=(8, 6), **given)
+    run_task(held, streams, 0, steps=50)
+    anchor = held.theta.clone()
+    task = TaskData(streams, 1)
+    held.begin_task(task)
+    for batch in task.minibatches(32, 30):
+        step(held, batch)
+    move = held.learner.network.unstack(held.theta - anchor)
+    assert move["layers.0.weight"].norm() > 0.1
+    inner = move["layers.1.weight"].flatten(1)
+    if strategy == "ewc":
+        # What the Fisher information says nothing of is free: units that never answer.
+        silent = held.precision.inner.omega == 0
+        assert (~silent).any()
+        assert inner[~silent].abs().max() < 1e-3
+    else:
+        directions = held.precision.inner.directions
+        assert directions.shape[2] == 48
+        assert torch.bmm(directions, inner.unsqueeze(-1)).abs().max() < 1e-3
+    assert held.bytes_kept() < stack_bytes(strategy, streams) / 20
+
+
+def stack_bytes(strategy, streams):
+    """Return what a strategy keeps after a task that holds all layers."""
+    whole, _ = stack(strategy, hidden=(8, 6), every=1)
+    run_task(whole, streams, 0)
+    return whole.bytes_kept()
+
+
+def test_ewc_may_hold_only_the_weights_of_most_fisher_information():
+    whole, streams = stack("ewc")
+    run_task(whole, streams, 0)
+    most, _ = stack("ewc", most=5)
+    run_task(most, streams, 0)
+    held = most.precision.omega
+    assert (held > 0).sum(1).tolist() == [5, 5]
+    for mine, all_of in zip(held, whole.precision.omega, strict=True):
+        assert torch.equal(mine[mine > 0].sort().values, all_of.topk(5).values.flip(0))
+
+
+@pytest.mark.parametrize("strategy", ["ewc", "ldc"])
+def test_layers_that_are_not_there_are_refused_before_any_work(strategy, capsys):
+    words = ["run", f"--strategy={strategy}", f"--set={strategy}.layers=hidden"]
+    assert main([*words, "--benchmark=permuted-mnist-5k", "--set=network.hidden=[30]"]) == 2
+    told = capsys.readouterr().err
+    assert "layers=hidden: network.hidden = [30] has no weights between hidden layers" in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(("strategy", "new"), [("ewc", ("layers", "most")), ("ldc", ("layers",))])
+def test_settings_that_came_later_leave_ids_as_they_were(strategy, new):
+    (default,) = settings_grid(strategy, {})
+    (told,) = settings_grid(strategy, {"layers": "all"})
+    assert default == told
+    assert not set(new) & set(default)
 
 
 @pytest.mark.parametrize(("strategy", "settings"), FORMS)

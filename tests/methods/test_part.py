@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -17,7 +19,7 @@ HIDDEN = torch.cat(
 RUNS = 2
 
 
-def inner(shape: str) -> Diagonal | LowRank:
+def inner(shape: str) -> Any:
     n = len(HIDDEN)
     anchor = torch.randn(RUNS, n, dtype=torch.float64)
     if shape == "diagonal":

@@ -136,6 +136,29 @@ def place(
     raise OSError(f"{final.name} is being rewritten by another process")
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file or folder alone, while others wait; it ends with the process at the latest.
+
+    A folder that is there is held as it is, and no file is left in it; a file that is not is made.
+    Where the system or the disk has no locks, or nothing can be opened, nobody waits.
+    """
+    try:
+        import fcntl
+
+        make = 0 if path.is_dir() else os.O_CREAT
+        descriptor = os.open(path, os.O_RDONLY | make, 0o666)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def sweep(folder: Path, *patterns: str) -> None:
     """Remove what killed processes left behind in a folder as they wrote.
 

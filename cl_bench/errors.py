@@ -9,6 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+MOST_KNOWN = 10
+"""Names that are listed where none is near; of more, those that are nearest."""
+
 
 class UserError(ValueError):
     """Something the user gave cannot work; the message says what, and what would be right.
@@ -35,6 +38,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if near:
         hint = f"did you mean {' or '.join(near)}?"
+    elif len(names) > MOST_KNOWN:
+        nearest = difflib.get_close_matches(name, names, n=MOST_KNOWN, cutoff=0)
+        hint = f"the nearest of {len(names)} known: {', '.join(nearest)}"
     else:
         hint = f"known: {', '.join(names)}" if names else "none is known"
     return UserError(f"unknown {kind} '{name}'; {hint}")

@@ -12,6 +12,13 @@ from cl_bench import atomic
 from cl_bench.errors import UserError
 
 HEX = "0" * 32
+TAKE = """
+import fcntl, os, sys
+try:
+    fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    sys.exit(9)
+"""
 
 
 def holds(content, found):
@@ -108,6 +115,18 @@ def test_what_dead_or_old_writers_left_is_removed_and_nothing_else(tmp_path):
     atomic.sweep(tmp_path, ".damaged-*")
     assert names(tmp_path) == sorted(path.name for path in kept)
     atomic.sweep(tmp_path / "nothing")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such locks")
+@pytest.mark.parametrize("name", [".", "lock"])
+def test_what_is_held_is_held_alone_and_a_folder_is_left_as_it_was(tmp_path, name):
+    take = partial(subprocess.run, [sys.executable, "-c", TAKE, str(tmp_path / name)], check=False)
+    with atomic.locked(tmp_path / name):
+        assert take().returncode == 9
+    assert take().returncode == 0
+    assert names(tmp_path) == ([] if name == "." else [name])
+    with atomic.locked(tmp_path / "nothing" / "there"):
+        pass
 
 
 KILLED = """

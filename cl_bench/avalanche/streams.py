@@ -174,7 +174,8 @@ class StreamCache:
         self.made_anything = True
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with _locked(self.folder / f".{name}.lock"):
+            # without locks the same is made twice, and the first one counts
+            with atomic.locked(self.folder / f".{name}.lock"):
                 if (content := read_content(final)) is not None:
                     return content
                 atomic.sweep(self.folder, f".{name}-*")
@@ -208,19 +209,6 @@ def _pixels(transform: Any) -> Any:
     from torchvision.transforms import Compose, Normalize
 
     return Compose([step for step in transform.transforms if not isinstance(step, Normalize)])
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that other processes wait for; it ends with the process at the latest."""
-    try:
-        import fcntl
-    except ImportError:  # without locks the same is made twice, and the first one counts
-        yield
-        return
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -89,12 +90,34 @@ def run(
         checkpoint_steps=checkpoint_steps or None,
     )
     plan = plan_runs(protocols, work, workers, download)
-    typed: tuple[str, ...] = context.obj or ("run",)
+    typed = _in_force(context)
     failed = _carry_out(plan, work, workers, mode, typed)
     _show(plan, out, format, picture, typed)
     if failed:
         remark(f"{counted(failed, 'run')} failed; {_resume(typed)}")
         raise typer.Exit(1)
+
+
+def _in_force(context: typer.Context) -> list[str]:
+    """Return what was typed, without what the same option overrides later on."""
+    options = {
+        name: option
+        for option in context.command.params
+        for name in (*option.opts, *option.secondary_opts)
+    }
+    found: dict[object, list[str]] = {}
+    words = iter(context.obj or ("run",))
+    for word in words:
+        name, given, _ = word.partition("=")
+        option = options.get(name)
+        part = [word]
+        if option is not None and not (given or getattr(option, "is_flag", False)):
+            part += itertools.islice(words, 1)
+        several = option is None or getattr(option, "multiple", False)
+        key = tuple(part) if several else option.name
+        found.pop(key, None)
+        found[key] = part
+    return list(itertools.chain(*found.values()))
 
 
 def _mode(text: str) -> Mode:

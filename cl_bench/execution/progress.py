@@ -13,7 +13,9 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from cl_bench.execution.pool import Failure, Watcher
+from cl_bench.plain import flatten
 from cl_bench.planning.packing import Stack
+from cl_bench.results.labels import setting_text
 
 PLAIN_EVERY = 10.0
 """Seconds between plain lines."""
@@ -68,9 +70,9 @@ class PlanProgress(Watcher[Stack]):
             self._bar = None
         for first, *others in self.faults.values():
             if others:
-                stacks = "; ".join(describe(failure.part) for failure in others)
+                stacks = "; ".join(self._named(failure.part) for failure in others)
                 more = "1 more stack" if len(others) == 1 else f"{len(others)} more stacks"
-                self._say(f"failed in the same way as {describe(first.part)}: {more}: {stacks}")
+                self._say(f"failed in the same way as {self._named(first.part)}: {more}: {stacks}")
         if error is None:
             parts = ", ".join(f"{count} of {name}" for name, count in self.trained.items())
             took = clock(time.monotonic() - self.started)
@@ -94,7 +96,7 @@ class PlanProgress(Watcher[Stack]):
             alike.append(failure)
             if len(alike) > 1:
                 return
-        self._say(f"{failure.traceback}failed: {describe(failure.part)}: {failure.reason}")
+        self._say(f"{failure.traceback}failed: {self._named(failure.part)}: {failure.reason}")
 
     @property
     def done(self) -> float:
@@ -113,6 +115,9 @@ class PlanProgress(Watcher[Stack]):
         if done <= before or now - since < 1.0:
             return None
         return (1 - done) * (now - since) / (done - before)
+
+    def _named(self, stack: Stack) -> str:
+        return describe(stack, self.stacks)
 
     def _text(self) -> str:
         return f"{self.trained.total()} of {self.runs} {'run' if self.runs == 1 else 'runs'}"
@@ -141,12 +146,31 @@ def _kind(failure: Failure[Stack]) -> tuple[str, ...]:
     return (*strategies, failure.reason.partition(":")[0], *places)
 
 
-def describe(stack: Stack) -> str:
-    """Return the runs of a stack in a few words."""
-    strategies = dict.fromkeys(config.strategy.name for config in stack.configs)
-    seeds = sorted({config.seed for config in stack.configs})
-    word = "seed" if len(seeds) == 1 else "seeds"
-    return f"{', '.join(strategies)} ({word} {', '.join(map(str, seeds))})"
+def describe(stack: Stack, plan: Sequence[Stack] = ()) -> str:
+    """Return the runs of a stack in a few words, with what tells it from others of its plan."""
+    names, seeds = _names_and_seeds(stack)
+    alike = [_values(other) for other in plan if _names_and_seeds(other) == (names, seeds)]
+    mine = _values(stack)
+    apart = [key for key in mine if any(other.get(key) != mine[key] for other in alike)]
+    texts = [
+        f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
+        *(f"{key.removeprefix('strategy.settings.')}={' or '.join(mine[key])}" for key in apart),
+    ]
+    return f"{', '.join(names)} ({'; '.join(texts)})"
+
+
+def _names_and_seeds(stack: Stack) -> tuple[list[str], list[int]]:
+    names = dict.fromkeys(config.strategy.name for config in stack.configs)
+    return list(names), sorted({config.seed for config in stack.configs})
+
+
+def _values(stack: Stack) -> dict[str, list[str]]:
+    """Return what the configurations of a stack say but for their seeds, by dotted key."""
+    found: dict[str, dict[str, None]] = {}
+    for config in stack.configs:
+        for key, value in flatten(config.model_dump(mode="json", exclude={"seed"})).items():
+            found.setdefault(key, {})[setting_text(value)] = None
+    return {key: list(texts) for key, texts in found.items()}
 
 
 def clock(seconds: float) -> str:

@@ -16,7 +16,7 @@ from cl_bench.leaderboard import folder as folders
 from cl_bench.leaderboard import pages
 from cl_bench.leaderboard.budget import read_searches, with_budgets
 from cl_bench.leaderboard.entries import Entry, checksum, entry_bytes, problem_together
-from cl_bench.leaderboard.records import make_entries, read_board
+from cl_bench.leaderboard.records import make_entries
 from cl_bench.leaderboard.standings import Standings, standings
 
 SEARCHES = "tuning"
@@ -56,14 +56,15 @@ def build(
     if not entries:
         raise UserError(f"no record of {config} in {out} can be used: {warnings[0]}")
     folder = to / entries[0].board.name
-    folders.complete(folder)
-    lost = folders.strangers(folder, [_path(entry) for entry in entries])
-    if lost and not replace:
-        raise UserError(
-            f"{folder} has {len(lost)} entries without records in {out} ({lost[0]}, …): keep them "
-            "with `leaderboard add`, or give --replace to remove them"
-        )
-    return _make(folder, entries, warnings, lost)
+    with folders.held(folder):
+        folders.complete(folder)
+        lost = folders.strangers(folder, [_path(entry) for entry in entries])
+        if lost and not replace:
+            raise UserError(
+                f"{folder} has {len(lost)} entries without records in {out} ({lost[0]}, …): keep "
+                "them with `leaderboard add`, or give --replace to remove them"
+            )
+        return _make(folder, entries, warnings, lost)
 
 
 def add(
@@ -91,8 +92,6 @@ def add(
         UserError: as `build`, or the board there is damaged, a strategy has no records, or the
             new entries disagree with the board's on protocol, data or task streams.
     """
-    folder = to / read_board(config)[0].name
-    before = folders.read_entries(folder) if folders.exists(folder) else []
     made, warnings = make_entries(config, out, _note(tuning_note))
     known = {entry.strategy for entry in made}
     for name in strategies:
@@ -105,9 +104,12 @@ def add(
         chosen = with_budgets(chosen, tuning, searches)
         named = {entry.budget.sha256 for entry in chosen if entry.budget}
         kept = {p.name: data for p, data in searches.items() if checksum(data) in named}
-    stay = [entry for entry in before if entry.strategy not in strategies]
-    gone = {_path(e) for e in before} - {_path(e) for e in (*stay, *chosen)}
-    return _make(folder, [*stay, *chosen], warnings, sorted(gone), kept)
+    folder = to / chosen[0].board.name
+    with folders.held(folder):
+        before = folders.read_entries(folder) if folders.exists(folder) else []
+        stay = [entry for entry in before if entry.strategy not in strategies]
+        gone = {_path(e) for e in before} - {_path(e) for e in (*stay, *chosen)}
+        return _make(folder, [*stay, *chosen], warnings, sorted(gone), kept)
 
 
 def rebuild(folder: Path) -> Built:
@@ -116,7 +118,8 @@ def rebuild(folder: Path) -> Built:
     Raises:
         UserError: there is no board in this folder, or an entry is not as it was built.
     """
-    return _make(folder, folders.read_entries(folder), (), ())
+    with atomic.locked(folder):
+        return _make(folder, folders.read_entries(folder), (), ())
 
 
 def _make(

@@ -53,9 +53,11 @@ def _run_command(entry: Entry, config: str) -> list[str]:
     path = f"./{name.replace('-', '_')}.py" if outside else name
     seeds = [run.seed for run in entry.runs]
     command = ["run", "--config", config, "--strategy", path, "--seeds"]
-    command.append(str(seeds[-1] - seeds[0] + 1))
-    if seeds[0]:
-        command += ["--set", f"first_seed={seeds[0]}"]
+    if seeds[-1] - seeds[0] >= len(seeds):
+        command.append(",".join(map(str, seeds)))
+    else:
+        command.append(str(len(seeds)))
+        command += ["--set", f"first_seed={seeds[0]}"] if seeds[0] else []
     for key, value in entry.changed.items():
         command += ["--set", f"{name}.{key}={setting_text(value)}"]
     return command

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cl_bench.atomic import replace, sweep
+from cl_bench.atomic import locked, replace, sweep
 from cl_bench.errors import UserError
 from cl_bench.leaderboard.check import Check
 from cl_bench.leaderboard.entries import (
@@ -54,6 +55,22 @@ def write(folder: Path, files: Mapping[str, bytes], removed: Collection[str] = (
     except (OSError, UserError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot write the leaderboard to {folder}: {reason}") from None
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep others from writing a board from before it is read until it is written; they wait.
+
+    Raises:
+        UserError: there is no folder, and it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"cannot write the leaderboard to {folder}: {reason}") from None
+    with locked(folder):
+        yield
 
 
 def complete(folder: Path) -> bool:

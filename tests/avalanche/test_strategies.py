@@ -151,6 +151,7 @@ def test_every_strategy_trains_where_it_says(name, tmp_path):
         {"optimizer": {"weight_decay": 0.01}},
         {"training": {"epochs": 2.5}},
         {"training": {"iterations": 7}},
+        {"training": {"epochs": 2, "last_batch": "short"}},
         {"network": {"name": "convnet", "hidden": (20,)}},
     ],
     ids=str,
@@ -163,6 +164,17 @@ def test_naive_trains_to_the_weights_that_ours_ends_with(changes):
     assert ours.stream_id == theirs.stream_id
     assert ours.cost["samples_seen"] == theirs.cost["samples_seen"]
     assert ours.cost["gradient_passes"] == theirs.cost["gradient_passes"]
+
+
+@pytest.mark.parametrize(("name", "seen"), [("Replay", 2 * 100), ("JointTraining", 100 + 200)])
+def test_own_minibatches_take_in_an_epochs_last_images_where_asked_for(name, seen):
+    sizes = {"train_samples": 100, "test_samples": 50}
+    records = {
+        last: run(f"avalanche:{name}", benchmark=sizes, training={"last_batch": last})
+        for last in ("carry", "short")
+    }
+    assert records["short"].cost["samples_seen"] == seen
+    assert records["carry"].cost["samples_seen"] == seen // 64 * 64 - 64 * (name == "Replay")
 
 
 def test_evaluations_during_training_come_at_the_same_steps():

@@ -150,7 +150,9 @@ def test_the_variance_is_that_of_the_stored_grid(tmp_path, capsys):
 
 def test_a_single_strategy_leads_on_to_a_comparison_with_the_same_options(tmp_path, capsys):
     words = ["run", "--strategy", "naive", "--seeds=1", *SMALL, "--out", str(tmp_path)]
-    assert main(words) == 0
+    overridden = ["--seeds", "3", "--out=elsewhere", "--picture", "--set=training.epochs=1"]
+    words += ["--no-picture", "--set=training.epochs=1"]
+    assert main([words[0], *overridden, *words[1:]]) == 0
     following = capsys.readouterr().err.rpartition("next: ")[2].strip()
     rest = " ".join(words[3:]).replace("--set=network.hidden=[8]", "'--set=network.hidden=[8]'")
     assert following == f"python -m cl_bench run {rest} --strategy naive,ewc,flatness"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cl_bench import benchmarks
-from cl_bench.execution.progress import PlanProgress
+from cl_bench.execution.progress import PlanProgress, describe
 from cl_bench.execution.worker import Work, execute
 from cl_bench.planning import finding, packing, reading
 
@@ -65,6 +65,30 @@ def test_a_fault_prints_its_traceback_once_and_says_how_many_stacks_failed_so(
     assert said.count("Traceback") == said.count("failed: wrong (seeds 0, 1): RuntimeError") == 1
     assert "failed in the same way as wrong (seeds 0, 1): 2 more stacks: wrong" in said
     assert said.splitlines()[-1].startswith("trained 5 of 10 runs in ")
+
+
+def test_stacks_of_one_strategy_and_seed_are_told_apart_by_what_they_differ_in(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(finding, "_added", {})
+    path = tmp_path / "wrong.py"
+    path.write_text(FAULTY)
+    made = [
+        stack
+        for hidden in ("[8]", "[9, 9]")
+        for stack in planned(
+            "seeds=1", f"network.hidden={hidden}", strategies=[str(path), "ewc"]
+        ).stacks
+    ]
+    stream = io.StringIO()
+    with PlanProgress(made, stream=stream) as progress:
+        execute(made, Work(tmp_path / "runs"), watcher=progress)
+    said = stream.getvalue()
+    assert "failed: wrong (seed 0; network.hidden=[8]): RuntimeError" in said
+    assert "as wrong (seed 0; network.hidden=[8]): 1 more stack: wrong (seed 0; network." in said
+    one, other = planned("seeds=1", "ewc.strength=[1,2,3]", strategies=["ewc"]).stacks
+    told = [describe(stack, [one, other]) for stack in (one, other)]
+    assert sorted(told) == ["ewc (seed 0; strength=1 or 2)", "ewc (seed 0; strength=3)"]
 
 
 def test_an_interrupted_plan_says_nothing_of_what_was_trained():

@@ -1,6 +1,7 @@
 """What verification finds: any changed digit, other streams, and runs that come out otherwise."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -209,3 +210,51 @@ def test_what_to_run_again_is_a_number_or_names(built_folder):
     ]:
         with pytest.raises(UserError, match=message):
             choose(entries, wrong)
+
+
+def test_an_untouched_board_verifies(folder):
+    checks = verify(folder)
+    assert problems(folder) == {}
+    assert len(checks) == 4 + 1 + 1 + 3
+
+
+def test_a_changed_entry_with_a_forged_checksum_shows_in_the_tables(folder):
+    from cl_bench.leaderboard.entries import checksum
+
+    path = next((folder / "entries").glob("naive-*"))
+    old = path.read_bytes()
+    row = re.search(rb"\[0\.69\d*, 0\.\d+, 0\.\d+\]", old)
+    assert row
+    path.write_bytes(old.replace(row[0], b"[0.99, 0.99, 0.99]"))
+    table = folder / "table.json"
+    forged = table.read_text().replace(checksum(old), checksum(path.read_bytes()))
+    table.write_text(forged)
+    assert set(problems(folder)) == {"README.md", "table.csv", "table.json"}
+
+
+@pytest.mark.parametrize("name", ["README.md", "table.csv", "table.json"])
+def test_a_changed_digit_of_a_table_is_caught_with_its_line(folder, name):
+    def changed(found):
+        return f"{found[1]}{9 - int(found[2])}"
+
+    path = folder / name
+    lines = path.read_text().split("\n")
+    number = next(i for i, line in enumerate(lines) if re.search(r"0\.\d{4}", line))
+    lines[number] = re.sub(r"(0\.\d{3})(\d)", changed, lines[number], count=1)
+    path.write_text("\n".join(lines))
+    found = problems(folder)
+    assert list(found) == [name]
+    assert found[name].startswith(f"line {number + 1} is ")
+
+
+def test_missing_strange_and_renamed_files_are_caught(folder):
+    path = next((folder / "entries").glob("si-*"))
+    moved = path.rename(path.with_name("si-0000000000000000.json"))
+    assert f"entries/{path.name}" in problems(folder)
+    assert problems(folder)[f"entries/{moved.name}"] == f"its content is that of {path.name}"
+    moved.unlink()
+    assert problems(folder)[f"entries/{path.name}"] == "it is missing"
+    (folder / "entries" / "notes.txt").write_text("x")
+    assert "cannot be read" in problems(folder)["entries/notes.txt"]
+    (folder / "table.json").write_text("{")
+    assert problems(folder)

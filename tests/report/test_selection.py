@@ -76,6 +76,15 @@ def test_what_several_have_is_told_with_the_choices(folder):
         find(folder, "flatnes-er")
 
 
+def test_of_many_names_an_unknown_one_is_told_the_nearest(tmp_path):
+    store = RunStore(tmp_path)
+    for seed in range(12):
+        store.write(make_record("ewc", seed))
+    with pytest.raises(UserError, match=r"unknown run .*; the nearest of 13 known: ") as caught:
+        find(tmp_path, "98")
+    assert str(caught.value).count(",") == 9
+
+
 def test_a_protocol_is_chosen_by_its_id_its_words_or_a_config(folder):
     runs = select(folder)
     assert len(runs.protocols) == 2

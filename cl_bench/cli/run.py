@@ -113,8 +113,8 @@ def _in_force(context: typer.Context) -> list[str]:
         part = [word]
         if option is not None and not (given or getattr(option, "is_flag", False)):
             part += itertools.islice(words, 1)
-        several = option is None or getattr(option, "multiple", False)
-        key = tuple(part) if several else option.name
+        several = getattr(option, "multiple", False)
+        key = tuple(part) if option is None or several else option.name
         found.pop(key, None)
         found[key] = part
     return list(itertools.chain(*found.values()))

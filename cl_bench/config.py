@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from cl_bench.plain import sha256
+from cl_bench.plain import address
 
 SCHEMA_VERSION = 1
 
@@ -303,21 +303,18 @@ class RunConfig(Section):
     @property
     def run_id(self) -> str:
         """Return the content address: 16 hexadecimal digits of the resolved config's SHA-256."""
-        content = {"schema": SCHEMA_VERSION, **self.model_dump(mode="json")}
-        return digest(content)
+        return self._address()
 
     @property
     def group_id(self) -> str:
         """Return the address of all but the seed: runs to be averaged share it."""
-        return digest({"schema": SCHEMA_VERSION, **self.model_dump(mode="json", exclude={"seed"})})
+        return self._address("seed")
 
     @property
     def protocol_id(self) -> str:
         """Return the address of all but strategy and seed: runs that may be compared share it."""
-        left_out = {"seed", "strategy"}
-        return digest({"schema": SCHEMA_VERSION, **self.model_dump(mode="json", exclude=left_out)})
+        return self._address("seed", "strategy")
 
-
-def digest(content: dict[str, Any]) -> str:
-    """Return an address: 16 hexadecimal digits of the SHA-256 of the content as JSON."""
-    return sha256(content)[:16]
+    def _address(self, *left_out: str) -> str:
+        content = self.model_dump(mode="json", exclude=set(left_out))
+        return address({"schema": SCHEMA_VERSION, **content})

@@ -47,3 +47,8 @@ def sha256(content: Mapping[str, Any]) -> str:
     """Return the SHA-256 of the content's canonical JSON; every address is the start of one."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def address(content: Mapping[str, Any]) -> str:
+    """Return an address: 16 hexadecimal digits of the SHA-256 of the content as JSON."""
+    return sha256(content)[:16]

@@ -21,9 +21,9 @@ from cl_bench.config import (
     Section,
     StrategyConfig,
     TrainingConfig,
-    digest,
 )
 from cl_bench.errors import UserError
+from cl_bench.plain import address
 from cl_bench.results import files
 from cl_bench.tuning.search import Method
 from cl_bench.tuning.selection import RULE, Bin, choose
@@ -60,12 +60,12 @@ class Terms(Section):
     @property
     def tuning_id(self) -> str:
         """Return the content address: 16 hexadecimal digits."""
-        return digest(self.model_dump(mode="json"))
+        return address(self.model_dump(mode="json"))
 
     @property
     def shared_id(self) -> str:
         """Return the address of all but the strategy and its space: tunings on equal terms."""
-        return digest(self.model_dump(mode="json", exclude={"strategy", "space"}))
+        return address(self.model_dump(mode="json", exclude={"strategy", "space"}))
 
 
 class Budget(Section):

@@ -14,7 +14,7 @@ from torch import Tensor
 from cl_bench.engine.optimizers import build_optimizer
 from cl_bench.landscape.dynamics import Dynamics
 from cl_bench.landscape.layer import Landscape
-from cl_bench.landscape.trajectory import Trajectory
+from cl_bench.landscape.trajectory import Projections, Trajectory
 
 _BLOCK = 256
 _CHUNK = 1000
@@ -65,7 +65,7 @@ def layer_alone(
     landscape: Landscape,
     dynamics: Dynamics,
     steps: int,
-    trajectory: Trajectory,
+    trajectory: Trajectory | Projections,
     *,
     isotropic: bool,
 ) -> Tensor:

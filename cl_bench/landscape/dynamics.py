@@ -13,7 +13,7 @@ from cl_bench.engine.state import State, give, take
 from cl_bench.engine.strategy import Strategy
 from cl_bench.engine.tasks import Batch
 from cl_bench.instruments.loss import loss_and_error
-from cl_bench.landscape.setting import Setting
+from cl_bench.landscape.setting import Sampling, Setting
 from cl_bench.seeding import torch_generator
 
 _CHUNK = 1000
@@ -53,7 +53,12 @@ class Dynamics:
         return max(1, round(epochs * self.images / self.setting.batch_size)) if epochs else 0
 
     def train_to(
-        self, step: int, visit: Callable[[int], None] = lambda step: None, *, larger: int = 1
+        self,
+        step: int,
+        visit: Callable[[int], None] = lambda step: None,
+        *,
+        larger: int = 1,
+        sampling: Sampling | None = None,
     ) -> None:
         """Train until so many steps are taken; `visit` is called after each with their number.
 
@@ -61,9 +66,10 @@ class Dynamics:
             step: how many in all.
             visit: what to do after each.
             larger: minibatches are so many times as large as the setting's, for less noise.
+            sampling: None is the setting's.
         """
         first = self.learner.step_number
-        batches = self.minibatches(first, step)
+        batches = self.minibatches(first, step, sampling=sampling)
         if larger > 1:
             batches = self.task.minibatches(
                 self.setting.batch_size * larger, step, "larger", first=first
@@ -72,16 +78,19 @@ class Dynamics:
             self._stack.step(batch)
             visit(self.learner.step_number)
 
-    def minibatches(self, first: int, stop: int, *purpose: str) -> Iterator[Batch]:
-        """Yield the minibatches number `first` … `stop` - 1 of the setting's sampling.
+    def minibatches(
+        self, first: int, stop: int, *purpose: str, sampling: Sampling | None = None
+    ) -> Iterator[Batch]:
+        """Yield the minibatches number `first` … `stop` - 1.
 
         Args:
             first: the first one wanted.
             stop: the first one not wanted.
             purpose: names another order than that of training.
+            sampling: None is the setting's.
         """
         size = self.setting.batch_size
-        if self.setting.sampling == "without":
+        if (sampling or self.setting.sampling) == "without":
             yield from self.task.minibatches(size, stop, *purpose, first=first)
             return
         for block in range(first // 256, -(-stop // 256)):

@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cl_bench.engine.linalg import gram
 from cl_bench.instruments.temperature import GradientNoise, Temperature, correlation_time
 from cl_bench.landscape.theory import curvature_of, predicted_variance, simulate, spread_of
+from cl_bench.landscape.trajectory import Projections
 
 if TYPE_CHECKING:
     from cl_bench.landscape.phases import Rows, Tables
     from cl_bench.landscape.scene import Scene
-
-_BLOCK = 64
-"""Steps whose weights are projected at a time."""
 
 
 def noise(scene: Scene) -> Tables:
@@ -71,21 +68,15 @@ def noise(scene: Scene) -> Tables:
 def _through_window(scene: Scene, directions: Tensor) -> tuple[Temperature, Tensor]:
     """Return the temperature in the window, and its weights less the last ones, [R, T, k]."""
     learner, studied = scene.dynamics.learner, scene.studied
-    moments, last = GradientNoise(directions), studied.of(scene.theta)
-    runs, many, _ = directions.shape
-    found = directions.new_empty(runs, scene.window_steps, many)
-    block: list[Tensor] = []
+    moments = GradientNoise(directions)
+    points = Projections(directions, studied.of(scene.theta), scene.window_steps)
 
     def visit(step: int) -> None:
         moments.add(studied.of(learner.gradient))
-        block.append(studied.of(learner.theta) - last)
-        done = step - scene.first_step
-        if len(block) == _BLOCK or done == scene.window_steps:
-            found[:, done - len(block) : done] = gram(torch.stack(block, 1), directions)
-            block.clear()
+        points.add(studied.of(learner.theta))
 
     scene.through_window(visit, "noise")
-    return moments.temperature(learner.effective_rate), found
+    return moments.temperature(learner.effective_rate), points.path
 
 
 def _theory(scene: Scene, flatness: Tensor, temperature: Tensor, rate: Tensor) -> dict[str, Tensor]:

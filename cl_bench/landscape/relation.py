@@ -2,7 +2,7 @@
 
 psi is minus the slope of ln sigma_i^2 on ln F_i (sigma_i^2 ~ F_i^-psi, Feng & Tu, arXiv
 2001.01678, our reading), by the median of the slopes of all pairs of directions (Theil 1950; Sen
-1968, JASA 63). A control must fail to show what is claimed.
+1968, JASA 63). A null must fail to show what is claimed.
 """
 
 from __future__ import annotations
@@ -233,36 +233,39 @@ def relations(directions: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def verdict(rows: Sequence[Mapping[str, Any]]) -> Verdict:
-    """Return whether variance falls with flatness.
-
-    It is reproduced where both the raw and the detrended analysis of the training show it over
-    all directions and no control does; partly where something shows it at all.
-    """
+    """Return whether variance falls with flatness, by `RULE`."""
     found = {(row["source"], row["analysis"], row["range"]): of_row(row) for row in rows}
     own = {key[1:]: value for key, value in found.items() if key[0] == "sgd"}
-    controls = {key: value for key, value in found.items() if key[0] in CONTROLS}
+    nulls = {key: value for key, value in found.items() if key[0] in NULLS}
     if not own or min(value.seeds for value in own.values()) < MIN_SEEDS:
         return Verdict(CLAIM, TOO_FEW, f"fewer than {MIN_SEEDS} seeds")
-    if not {"walk", "random"} <= {key[0] for key in controls}:
-        return Verdict(CLAIM, UNDECIDED, "the controls were not run")
-    shown = [f"{analysis}, {span}" for (analysis, span), value in own.items() if value.shown]
-    whole = [value.shown for (_, span), value in own.items() if span == "all"]
-    also = [
-        f"{name} ({analysis})"
-        for (name, analysis, span), value in controls.items()
-        if span == "all" and value.shown
-    ]
-    reasons = [f"shown by {'; '.join(shown) or 'nothing'}"]
-    against = [f"{a}, {span}" for (a, span), value in own.items() if value.reversed]
-    if against:
-        reasons.append(f"the opposite by {'; '.join(against)}")
+    if not {"permuted", "random"} <= {key[0] for key in nulls}:
+        return Verdict(CLAIM, UNDECIDED, "the nulls were not run")
+    shown = [where for where, value in own.items() if value.shown]
+    also = {key[1:]: key[0] for key, value in nulls.items() if value.shown and key[1:] in shown}
+    counted = [where for where in shown if where not in also]
+    reasons = [f"shown by {_named(shown) or 'nothing'}"]
+    if against := [where for where, value in own.items() if value.reversed]:
+        reasons.append(f"the opposite by {_named(against)}")
     if also:
-        reasons.append(f"but controls show it, too: {'; '.join(also)}")
-    word = PARTLY if shown else NOT
-    if all(whole) and not also:
+        nulled = "; ".join(f"{also[where]} ({', '.join(where)})" for where in also)
+        reasons.append(f"but nulls show it, too: {nulled}")
+    word = PARTLY if counted else UNDECIDED if shown else NOT
+    if all((analysis, "all") in counted for analysis, _ in own):
         word = REPRODUCED
     return Verdict(CLAIM, word, "; ".join(reasons))
 
 
-CONTROLS = ("walk", "permuted", "isotropic", "random", "shuffled")
+def _named(where: Sequence[tuple[str, str]]) -> str:
+    return "; ".join(", ".join(each) for each in where)
+
+
+NULLS = ("permuted", "isotropic", "random", "shuffled")
 """Sources of a `directions` table, or of its relations, that must not show the relation."""
+RULE = (
+    "Reproduced if training shows it over all directions, raw and with the drift removed; partly "
+    "if over some range of directions. What a null shows over the same range does not count, and "
+    "where nothing else is shown the claim is undecided. To show it is to have an interval of psi "
+    "above 0, an interval of rho below 0, and rho of -.5 or less."
+)
+"""What `verdict` goes by."""

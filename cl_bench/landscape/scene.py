@@ -16,7 +16,7 @@ from cl_bench.landscape.controls import random_directions
 from cl_bench.landscape.dynamics import Dynamics
 from cl_bench.landscape.layer import Landscape, Studied
 from cl_bench.landscape.phases import Phases, Rows
-from cl_bench.landscape.setting import Setting
+from cl_bench.landscape.setting import Sampling, Setting
 from cl_bench.landscape.trajectory import Trajectory, follow
 
 ANALYSES = ("raw", "detrended")
@@ -134,15 +134,21 @@ class Scene:
             count=self.setting.last,
         )
 
-    def through_window(self, visit: Callable[[int], None], doing: str) -> None:
-        """Train through the window (again); `visit` is called after each step with its number."""
+    def through_window(
+        self, visit: Callable[[int], None], doing: str, sampling: Sampling | None = None
+    ) -> None:
+        """Train through the window (again); `visit` is called after each step with its number.
+
+        With a sampling that is not the setting's, as training would have gone with that.
+        """
         self.dynamics.load_state(self.start)
 
         def visited(step: int) -> None:
             visit(step)
             self.report(doing, (step - self.first_step) / self.window_steps)
 
-        self.dynamics.train_to(self.first_step + self.window_steps, visited)
+        last = self.first_step + self.window_steps
+        self.dynamics.train_to(last, visited, sampling=sampling)
 
     def _train(self) -> State:
         """Train to the window's start, and keep the weights at some steps on the way."""

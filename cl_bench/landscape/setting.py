@@ -24,8 +24,12 @@ from cl_bench.config import (
 )
 from cl_bench.errors import unknown
 
-VERSION = 2
+VERSION = 3
 """Goes up whenever the same setting would give other numbers."""
+
+
+Sampling = Literal["without", "with"]
+"""Whether an epoch's minibatches are drawn without replacement, as usual, or with it."""
 
 
 class Setting(Section):
@@ -40,8 +44,7 @@ class Setting(Section):
     network: NetworkConfig = NetworkConfig(hidden=(50, 50))
     optimizer: OptimizerConfig = OptimizerConfig(name="sgd", learning_rate=0.1)
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = 50
-    sampling: Literal["without", "with"] = "without"
-    """Whether an epoch's minibatches are drawn without replacement, as usual, or with it."""
+    sampling: Sampling = "without"
     epochs: Annotated[float, Field(ge=0, le=10_000)] = 33
     """Trained before the window."""
     window_epochs: Annotated[float, Field(gt=0, le=1000)] = 10

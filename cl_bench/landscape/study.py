@@ -21,11 +21,12 @@ from cl_bench import benchmarks
 from cl_bench.engine.sources import code_version
 from cl_bench.engine.threads import one_thread
 from cl_bench.execution.pool import Report
-from cl_bench.landscape import claims, findings, relation
+from cl_bench.landscape import annealing_claim, claims, findings, relation, same_landscape
 from cl_bench.landscape.annealing import annealing
 from cl_bench.landscape.controls import layer_alone, random_walk
 from cl_bench.landscape.dynamics import Dynamics
 from cl_bench.landscape.findings import Findings
+from cl_bench.landscape.fixed_basis import fixed_basis
 from cl_bench.landscape.layer import Landscape
 from cl_bench.landscape.noise import noise
 from cl_bench.landscape.phases import Phases, Rows, Tables
@@ -39,7 +40,7 @@ from cl_bench.landscape.scene import (
     principal,
 )
 from cl_bench.landscape.setting import Setting
-from cl_bench.landscape.trajectory import Trajectory
+from cl_bench.landscape.trajectory import MovingMean, Trajectory
 from cl_bench.results.provenance import collect
 
 if TYPE_CHECKING:
@@ -93,8 +94,9 @@ def walk(scene: Scene) -> Tables:
     """Return the same for random walks: with training's step covariance, and with its spectrum.
 
     The walk whose steps have training's covariance keeps what training's noise knows of the
-    landscape. The same walk with the weights dealt out anew ("permuted") has the same variances
-    along directions that know nothing: what PCA alone makes of a walk.
+    landscape: it is no null, but evidence that noise suffices, with no force back. The same walk
+    with the weights dealt out anew ("permuted") has the same variances along directions that know
+    nothing: what PCA alone makes of a walk.
     """
     if not scene.setting.controls:
         return {}
@@ -110,6 +112,19 @@ def walk(scene: Scene) -> Tables:
             scene, scene.landscape, "permuted", analysis, replace(found, directions=dealt)
         )
     return {"directions": rows}
+
+
+def local(scene: Scene) -> Tables:
+    """Return the same for training less its mean over an epoch around each step."""
+    width = scene.dynamics.steps(1)
+    if not scene.setting.controls or scene.window_steps < 2 * width:
+        return {}
+    trajectory = scene.follow(scene.window_steps - width + 1)
+    around = MovingMean(width, trajectory)
+    learner, studied = scene.dynamics.learner, scene.studied
+    scene.through_window(lambda step: around.add(studied.of(learner.theta)), "moving mean")
+    found = principal(trajectory, scene.setting, detrended=False)
+    return {"directions": _flat(scene, scene.landscape, "local", "raw", found)}
 
 
 def layer_only(scene: Scene) -> Tables:
@@ -131,6 +146,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "walk": walk,
     "layer": layer_only,
     "isotropic": isotropic,
+    "local": local,
+    "fixed basis": fixed_basis,
 }
 """In this order; each one's tables are kept when it is done."""
 
@@ -222,11 +239,19 @@ def conclusions(tables: dict[str, pd.DataFrame]) -> tuple[Tables, list[Verdict]]
         found["noise_relations"] = claims.noise_relations(noise)
         found["theory"] = claims.theory_fit(noise)
     if "annealing" in tables:
-        found["annealing_figures"] = claims.annealing_figures(tables["annealing"])
+        found["annealing_figures"] = annealing_claim.annealing_figures(tables["annealing"])
+    if "fixed_basis" in tables:
+        found["fixed_relations"] = same_landscape.fixed_relations(tables["fixed_basis"])
+        found["residual_exponents"] = same_landscape.residual_exponents(tables["residuals"])
     verdicts = [
         relation.verdict(found["relations"]),
-        claims.noise_verdict(found.get("noise_relations", []), found.get("theory", [])),
-        claims.annealing_verdict(found.get("annealing_figures", [])),
+        claims.noise_verdict(
+            found.get("noise_relations", []),
+            found.get("theory", []),
+            found["relations"],
+            found.get("fixed_relations", []),
+        ),
+        annealing_claim.annealing_verdict(found.get("annealing_figures", [])),
     ]
     return found, verdicts
 

@@ -51,6 +51,11 @@ def curvature_of(flatness: Tensor, loss: Tensor | float) -> Tensor:
     return 8 * (math.e - 1) * loss / flatness.square()
 
 
+def flatness_of(curvature: Tensor, loss: Tensor | float) -> Tensor:
+    """Return F_i of a quadratic loss of curvature H_i whose minimum is L0."""
+    return (8 * (math.e - 1) * loss / curvature).sqrt()
+
+
 def spread_of(temperature: Tensor, curvature: Tensor, learning_rate: Tensor | float) -> Tensor:
     """Return the spread s_i^2 that a measured noise temperature implies, by (2) with c = 0."""
     return 2 * temperature / (learning_rate * curvature.square())

@@ -7,12 +7,13 @@ is too large, snapshots kept now and then stand in, or random projections of all
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
-from cl_bench.engine.linalg import symmetric_eigen
+from cl_bench.engine.linalg import gram, symmetric_eigen
 from cl_bench.engine.threads import one_thread
 from cl_bench.landscape.sketch import Sketch
 from cl_bench.methods.fluctuation import PrincipalComponents, principal_components
@@ -28,6 +29,7 @@ _BLOCK = 256
 EXACT = 2500
 """More weights than this are followed by snapshots kept now and then."""
 _KEPT = 1000
+_PROJECTED = 64
 
 
 class Moments:
@@ -178,6 +180,66 @@ class Snapshots:
         """Return [R, n, N] whose transpose times itself is the raw covariance."""
         moves = self._deviations(False)
         return moves / moves.shape[1] ** 0.5
+
+
+class Projections:
+    """The snapshots along some directions, all of them kept.
+
+    Args:
+        directions: unit vectors p_i, [R, k, N].
+        origin: what is taken away from every snapshot, [R, N].
+        steps: how many snapshots there will be.
+    """
+
+    def __init__(self, directions: Tensor, origin: Tensor, steps: int) -> None:
+        self._directions, self._origin = directions, origin.clone()
+        runs, many, _ = directions.shape
+        self._found = directions.new_empty(runs, steps, many)
+        self._done = 0
+        self._block: list[Tensor] = []
+
+    def add(self, weights: Tensor) -> None:
+        """Add the next snapshot, [R, N]."""
+        self._block.append(weights - self._origin)
+        if len(self._block) == _PROJECTED:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._block:
+            stop = self._done + len(self._block)
+            self._found[:, self._done : stop] = gram(torch.stack(self._block, 1), self._directions)
+            self._done = stop
+            self._block.clear()
+
+    @property
+    def path(self) -> Tensor:
+        """The snapshots added, [R, T, k]."""
+        self._flush()
+        return self._found[:, : self._done]
+
+
+class MovingMean:
+    """Gives on how far each snapshot is from the mean of those around it.
+
+    Drift of every shape that is slower than that is gone.
+
+    Args:
+        width: snapshots in the mean.
+        to: is given the deviations; so many snapshots at either end have none.
+    """
+
+    def __init__(self, width: int, to: Trajectory) -> None:
+        self.width, self.to = width, to
+        self._kept: deque[Tensor] = deque()
+        self._sum = torch.zeros(())
+
+    def add(self, weights: Tensor) -> None:
+        """Add the next snapshot, [R, N]."""
+        self._kept.append(weights.clone())
+        self._sum = self._sum + weights.double()
+        if len(self._kept) == self.width:
+            self.to.add((self._kept[self.width // 2] - self._sum / self.width).float())
+            self._sum = self._sum - self._kept.popleft()
 
 
 def _leading(matrices: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cl_bench.landscape.annealing_claim import annealing_figures, annealing_verdict
 from cl_bench.landscape.claims import (
-    annealing_figures,
-    annealing_verdict,
     noise_relations,
     noise_verdict,
     theory_fit,

@@ -96,26 +96,42 @@ def verdict_of(*tables):
     return relation.verdict(relation.relations(pd.concat(tables)))
 
 
-def test_reproduced_where_no_control_shows_it():
-    found = verdict_of(
-        table(), table("walk", psi=0.0), table("random", psi=0.0), table("isotropic", psi=-2.0)
-    )
+def nulls(psi=0.0):
+    return table("permuted", psi=psi), table("random", psi=0.0), table("isotropic", psi=-2.0)
+
+
+def test_reproduced_where_no_null_shows_it():
+    assert verdict_of(table(), *nulls()).verdict == relation.REPRODUCED
+
+
+def test_a_walk_with_trainings_own_noise_is_no_null():
+    found = verdict_of(table(), table("walk"), *nulls())
     assert found.verdict == relation.REPRODUCED
+    assert "walk" not in found.reason
 
 
-def test_partly_where_a_control_shows_it_too():
-    found = verdict_of(table(), table("walk"), table("random", psi=0.0))
+def test_what_a_null_shows_does_not_count():
+    found = verdict_of(table(), *nulls(psi=4.0))
+    assert found.verdict == relation.UNDECIDED
+    assert "permuted (raw, all)" in found.reason
+
+
+def test_partly_where_only_some_range_shows_it():
+    own = table(count=40)
+    # The leading directions the other way round, and far.
+    leading = own["index"] < 20
+    own.loc[leading, "flatness"] = own.loc[leading, "flatness"] ** -1 * 1e4
+    found = verdict_of(own, *nulls())
     assert found.verdict == relation.PARTLY
-    assert "walk (raw)" in found.reason
 
 
 def test_not_where_nothing_shows_it():
-    found = verdict_of(table(psi=-2.0), table("walk", psi=0.0), table("random", psi=0.0))
+    found = verdict_of(table(psi=-2.0), *nulls())
     assert found.verdict == relation.NOT
     assert "the opposite by raw, all" in found.reason
 
 
-def test_no_verdict_without_the_controls():
+def test_no_verdict_without_the_nulls():
     assert verdict_of(table()).verdict == relation.UNDECIDED
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_bench.landscape.quadratic import NOISES
+from cl_bench.landscape.quadratic import BLIND
 from cl_bench.landscape.relation import (
     MIN_RHO,
     MIN_SEEDS,
@@ -162,10 +162,9 @@ def _discriminates(quadratics: Sequence[Row]) -> tuple[bool, str]:
     }
     if not found:
         return True, "there is no quadratic of this setting"
-    others = [name for name in NOISES if name != "measured"]
-    also = [name for name in others if found[name].shown]
+    also = [name for name in BLIND if found[name].shown]
     shown = found["measured"].shown
-    each = ", ".join(f"{found[name].psi:.2g} ({name})" for name in NOISES)
+    each = ", ".join(f"{found[name].psi:.2g} ({name})" for name in ("measured", *BLIND))
     text = f"in the same quadratic landscape psi is {each}"
     return shown and not also, text + (f"; shown by {', '.join(also)}, too" if also else "")
 

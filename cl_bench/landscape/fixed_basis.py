@@ -41,7 +41,8 @@ def fixed_basis(scene: Scene) -> Tables:
     `fixed_basis` has a row a seed, source, sampling (without or with replacement), basis
     ("hessian" or "principal") and direction: its `curvature`, the `flatness` of a quadratic of
     that, the `variance` of the source's motion, its `correlation_time` in steps, and, for a source
-    that has one, the closed form of the variance (`predicted`).
+    that has one, the closed form of the variance (`predicted`). A source "local …" is another's
+    motion less its mean over an epoch around each step.
 
     `residuals` has a row a seed, power, basis and direction: the variance of minibatch gradients
     (`noise`) were each sample's residual as long as that power of its length, and `curvature`.
@@ -60,12 +61,15 @@ def fixed_basis(scene: Scene) -> Tables:
     rows: Rows = []
     residuals: Rows = []
     loss, _ = scene.dynamics.loss_and_error(scene.theta)
+    epoch = scene.dynamics.steps(1)
     for run, seed in enumerate(scene.seeds):
         scene.report("fixed basis: quadratics", run / len(scene.seeds))
         curvature = spectrum.values[run].double()
         own = samples(scene.landscape, run, spectrum.vectors[run])
         for (source, sampling), path in paths.items():
-            rows += _rows(seed, source, sampling, curvature, float(loss[run]), path[run].double())
+            place = curvature, float(loss[run])
+            rows += _rows(seed, source, sampling, *place, path[run].double())
+            rows += _local(seed, source, sampling, *place, path[run].double(), epoch)
         rows += _simulated(scene, run, curvature, float(loss[run]), own)
         residuals += _residuals(scene, run, spectrum.vectors[run], own)
     return {"fixed_basis": rows, "residuals": residuals}
@@ -133,6 +137,8 @@ def _simulated(scene: Scene, run: int, curvature: Tensor, loss: float, own: Samp
                 )
             path = walked(noise, gradients)
             rows += _rows(seed, noise, sampling, curvature, loss, path, known)
+            if noise == "measured":
+                rows += _local(seed, noise, sampling, curvature, loss, path, epoch)
         for hessians in ("diagonal", "whole"):
             path = walked(hessians, measured, hessians)
             rows += _rows(seed, hessians, sampling, curvature, loss, path)
@@ -177,6 +183,24 @@ def _rows(
             numbers = {name: float(column[index]) for name, column in columns.items()}
             rows.append({**where, "index": index, **numbers})
     return rows
+
+
+def _local(
+    seed: int,
+    source: str,
+    sampling: Sampling,
+    curvature: Tensor,
+    loss: float,
+    path: Tensor,
+    width: int,
+) -> Rows:
+    """Return the rows of a path less its moving mean; none of a path shorter than two widths."""
+    if len(path) < 2 * width:
+        return []
+    summed = torch.cat([torch.zeros_like(path[:1]), path.cumsum(0)])
+    around = (summed[width:] - summed[:-width]) / width
+    middle = path[width // 2 :][: len(around)]
+    return _rows(seed, f"local {source}", sampling, curvature, loss, middle - around)
 
 
 def _residuals(scene: Scene, run: int, directions: Tensor, own: Samples) -> Rows:

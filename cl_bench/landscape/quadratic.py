@@ -95,6 +95,15 @@ def dealt(gradients: Tensor, generator: torch.Generator) -> Tensor:
     return gradients[:, torch.randperm(gradients.shape[1], generator=generator)]
 
 
+def apart(gradients: Tensor, generator: torch.Generator) -> Tensor:
+    """Return gradients [n, K] with each direction's dealt out among the samples by itself.
+
+    Every direction keeps its noise; no two go together any more.
+    """
+    order = torch.rand(gradients.shape, generator=generator).argsort(0)
+    return gradients.gather(0, order)
+
+
 def white(gradients: Tensor, generator: torch.Generator) -> Tensor:
     """Return normal numbers [n, K] of the same power in all, alike in every direction."""
     power = gradients.square().sum(1).mean() / gradients.shape[1]
@@ -104,11 +113,15 @@ def white(gradients: Tensor, generator: torch.Generator) -> Tensor:
 
 NOISES: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "measured": lambda gradients, generator: gradients,
+    "apart": apart,
     "turned": turned,
     "dealt": dealt,
     "white": white,
 }
-"""Noise by name: the network's own, and three of its power that do not know its Hessian."""
+"""Noise by name: the network's own, the same with its directions taken apart, and three of its
+power that do not know its Hessian."""
+BLIND = ("turned", "dealt", "white")
+"""Noises that know nothing of the Hessian."""
 
 
 def minibatch_variance(gradients: Tensor, batch: int) -> Tensor:

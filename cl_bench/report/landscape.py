@@ -26,7 +26,14 @@ Rows = list[dict[str, Any]]
 Found = Mapping[str, "Findings"]
 """Records by the name of their setting."""
 
-DERIVED = ("relations", "noise_relations", "theory", "annealing_figures")
+DERIVED = (
+    "relations",
+    "noise_relations",
+    "theory",
+    "annealing_figures",
+    "fixed_relations",
+    "residual_exponents",
+)
 """Tables of a record that follow from its measurements."""
 SCALED = ("scaled", "sharpness")
 PAGE = "landscape.html"
@@ -66,7 +73,8 @@ def tables(found: Found) -> dict[str, Rows]:
             for row in rows
             if row["range"] == "all" or row["source"] == "sgd"
         ]
-        shown |= _noise_tables(name, each) | _annealing_table(name, each)
+        shown |= _noise_tables(name, each) | _fixed_tables(name, each)
+        shown |= _annealing_table(name, each)
     if len(found) > 1:
         shown["settings"] = settings(found)
         shown["exponents"] = [
@@ -142,6 +150,27 @@ def _noise_tables(name: str, each: Findings) -> dict[str, Rows]:
             if row["range"] in ("all", "tail")
         ]
     return found
+
+
+def _fixed_tables(name: str, each: Findings) -> dict[str, Rows]:
+    if "fixed_relations" not in each.tables:
+        return {}
+    return {
+        f"along the Hessian's directions ~ flatness^-psi: {name}": [
+            {
+                **{key: row[key] for key in ("source", "quantity", "sampling", "basis")},
+                **_relation(of_row(row)),
+            }
+            for row in each.tables["fixed_relations"].query("range == 'all'").to_dict("records")
+        ],
+        f"noise ~ curvature^q, residuals as long as a power of their length: {name}": [
+            {
+                **{key: row[key] for key in ("power", "basis")},
+                **{k: _text(row[k], row[f"{k}_low"], row[f"{k}_high"]) for k in ("q", "less")},
+            }
+            for row in each.tables["residual_exponents"].query("range == 'all'").to_dict("records")
+        ],
+    }
 
 
 def _annealing_table(name: str, each: Findings) -> dict[str, Rows]:

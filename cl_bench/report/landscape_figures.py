@@ -22,6 +22,7 @@ from cl_bench.report.landscape_panels import (
     points,
     relation_of,
 )
+from cl_bench.report.same_landscape_figure import same_landscape
 from cl_bench.report.style import COLOURS
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ SOURCES = {
     "walk": ("random walk, training's step covariance", COLOURS[1]),
     "permuted": ("the same walk, weights dealt out anew", COLOURS[4]),
     "isotropic": ("isotropic noise", COLOURS[2]),
+    "local": ("training less its moving mean", COLOURS[6]),
     "layer": ("training of this layer alone", COLOURS[5]),
     "random": ("random directions", COLOURS[3]),
 }
@@ -51,6 +53,10 @@ def of_setting(name: str, found: Findings) -> dict[str, Figure]:
         drawn["noise"] = _noise(name, tables["noise"], tables["noise_relations"])
         if tables["noise"]["predicted"].notna().any():
             drawn["theory"] = _theory(name, tables["noise"])
+    if "fixed_basis" in tables:
+        drawn["same-landscape"] = same_landscape(
+            name, tables["fixed_basis"], tables["fixed_relations"]
+        )
     if "annealing" in tables:
         drawn["annealing"] = _annealing(name, tables["annealing"])
     return drawn

@@ -46,8 +46,55 @@ def noise_table(*, warmth=-2.0, off=1.2, seeds=SEEDS, count=40):
     return pd.concat(rows, ignore_index=True)
 
 
-def noise_word(table):
-    return noise_verdict(noise_relations(table), theory_fit(table))
+def shown(psi, seeds=SEEDS):
+    sign = 1 if psi > 0 else -1
+    return {
+        "psi": psi,
+        "psi_low": psi - 0.1,
+        "psi_high": psi + 0.1,
+        "rho": -0.9 * sign,
+        "rho_low": -0.9 * sign - 0.05,
+        "rho_high": -0.9 * sign + 0.05,
+        "seeds": seeds,
+        "directions": 40,
+    }
+
+
+def walks(psi=4.0):
+    where = {"source": "walk", "range": "all"}
+    return [{**where, "analysis": a, **shown(psi)} for a in ("raw", "detrended")]
+
+
+def quadratics(**psi):
+    where = {
+        "quantity": "variance",
+        "sampling": "without",
+        "basis": "hessian",
+        "range": "all",
+    }
+    found = {"measured": 2.0, "turned": -1.0, "dealt": -1.0, "white": -1.0, **psi}
+    return [{**where, "source": source, **shown(value)} for source, value in found.items()]
+
+
+def noise_word(table, walked=None, quadratic=()):
+    walked = walks() if walked is None else walked
+    return noise_verdict(noise_relations(table), theory_fit(table), walked, quadratic)
+
+
+@pytest.mark.parametrize(
+    ("walked", "quadratic", "word"),
+    [
+        (walks(), quadratics(), "reproduced"),
+        (walks(-1.0), quadratics(), "not reproduced"),
+        (walks(), quadratics(measured=-1.0), "not reproduced"),
+        (walks(), quadratics(white=2.0), "not reproduced"),
+        (walks(), quadratics(turned=2.0), "not reproduced"),
+        ([], quadratics(), "undecided"),
+    ],
+    ids=["all", "no walk's", "not by its own noise", "by white noise", "by turned noise", "none"],
+)
+def test_noise_must_suffice_and_only_noise_that_knows_the_landscape(walked, quadratic, word):
+    assert noise_word(noise_table(), walked, quadratic).verdict == word
 
 
 def test_exponents_and_factors_are_those_that_were_put_in():

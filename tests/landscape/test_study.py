@@ -69,7 +69,15 @@ def found(together):
 
 def test_every_source_has_its_directions(found):
     rows = found.tables["directions"]
-    assert set(rows["source"]) == {"sgd", "random", "walk", "permuted", "layer", "isotropic"}
+    assert set(rows["source"]) == {
+        "sgd",
+        "random",
+        "walk",
+        "permuted",
+        "layer",
+        "isotropic",
+        "local",
+    }
     own = rows.query("source == 'sgd' and analysis == 'raw' and seed == 0")
     assert list(own["index"]) == small().directions(120)
     assert (own["variance"].diff().dropna() <= 0).all()
@@ -90,6 +98,16 @@ def test_noise_and_annealing_are_in_the_record(found):
     assert noise["predicted"].notna().any()
     assert set(found.tables["annealing"]["source"]) == {"sgd", "quiet"}
     assert {"noise_relations", "theory", "annealing_figures"} <= set(found.tables)
+    assert {"fixed_relations", "residual_exponents"} <= set(found.tables)
+
+
+def test_training_and_simulations_are_seen_along_the_same_directions(found):
+    fixed = found.tables["fixed_basis"].query("basis == 'hessian' and seed == 1")
+    seen = fixed.pivot_table(index="index", columns=["source", "sampling"], values="curvature")
+    assert {"training", "layer alone", "measured", "turned", "whole"} <= set(seen.columns.levels[0])
+    assert (seen.nunique(axis=1) == 1).all()
+    assert (seen.diff().dropna() <= 1e-7).all(axis=None)
+    assert (fixed["variance"] > 0).all()
 
 
 def test_isotropic_noise_takes_the_place_of_the_minibatches_noise():
@@ -131,7 +149,7 @@ def minibatch_share(landscape, dynamics):
 def test_a_seed_is_the_same_in_any_company(together, found, tmp_path):
     study.measure(study.Part(small(), (1,), tmp_path), silent)
     own = [study.Phases(tmp_path, (1,)).tables(name, dict) for name in study.MEASUREMENTS]
-    for name in ("directions", "noise", "annealing"):
+    for name in ("directions", "noise", "annealing", "fixed_basis", "residuals"):
         alone = pd.DataFrame([row for tables in own for row in tables.get(name, [])])
         beside = found.tables[name].query("seed == 1").reset_index(drop=True)
         pd.testing.assert_frame_equal(alone, beside, check_exact=True)
@@ -337,7 +355,7 @@ def test_the_command_measures_once_and_prints_relations_and_verdict(tmp_path, ca
     assert "Plotly.newPlot" in page
     assert "too few seeds" in page
     pictures = list((tmp_path / "landscape").glob("quick-*.png"))
-    assert len(pictures) == 4 or "no PNG files" in first.err
+    assert len(pictures) == 5 or "no PNG files" in first.err
     assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
     assert run(tmp_path, *options) == 0
     second = capsys.readouterr()

@@ -76,7 +76,14 @@ def test_noise_at_equal_loss_is_interpolated_where_the_loss_has_fallen_for_good(
 
 def test_every_kind_of_figure_has_its_points(found):
     drawn = figures.of_setting("small", found["small"]) | figures.of_settings(found)
-    assert list(drawn) == ["relation", "noise", "theory", "annealing", "settings"]
+    assert list(drawn) == [
+        "relation",
+        "noise",
+        "theory",
+        "same-landscape",
+        "annealing",
+        "settings",
+    ]
     for figure in drawn.values():
         assert sum(len(trace.x) for trace in figure.data) > 20
     directions = found["small"].tables["directions"]

@@ -63,6 +63,29 @@ def test_a_metric_against_each_cost_as_a_table_and_as_csv(trained, capsys):
     assert "joint" not in printed.out
 
 
+def test_the_paper_s_trade_off_has_a_curve_for_the_layers_that_are_held(tmp_path, capsys):
+    small = ["benchmark.train_samples=200", "benchmark.test_samples=50", "training.epochs=1"]
+    small += ["ldc.strength=[1,1000]", "ldc.exploration_steps=12", "ldc.directions=2"]
+    words = ["run", "--config=ldc-two-task", "--benchmark=two-task-mnist-5k", "--seeds=1"]
+    words += ["--strategy=ldc,naive", "--workers=1", "--wandb=off", "--no-picture"]
+    words += [f"--set={each}" for each in small]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    curves = tmp_path / "curves.png"
+    words = ["frontier", "--kind=errors", "--along=strength", "--out", str(tmp_path)]
+    assert main([*words, "--picture", str(curves), "--format=csv"]) == 0
+    points = capsys.readouterr().out.split("\n\n")[0]
+    rows = list(csv.DictReader(points.splitlines()))
+    assert [(row["curve"], row["value"]) for row in rows] == [
+        ("ldc", "1.0"),
+        ("ldc", "1000.0"),
+        ("ldc (layers=hidden)", "1.0"),
+        ("ldc (layers=hidden)", "1000.0"),
+        ("naive", ""),
+    ]
+    assert curves.read_bytes().startswith(b"\x89PNG")
+
+
 MISTAKES = [
     (["--x=byte"], "unknown figure 'byte'; did you mean bytes"),
     (["--y=forgeting"], "did you mean forgetting"),

@@ -6,11 +6,15 @@ the inverse square of the loss's measured flatness F_i along it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from torch import Tensor
 
 from cl_bench.config import RunConfig
+from cl_bench.engine.networks import MLP
 from cl_bench.engine.settings import setting
-from cl_bench.engine.tasks import TaskData
+from cl_bench.engine.tasks import Batch, TaskData
 from cl_bench.instruments.flatness import flatness
 from cl_bench.instruments.loss import mean_loss
 from cl_bench.methods.consolidation import SnapshotConsolidation
@@ -46,8 +50,7 @@ class LDC(SnapshotConsolidation):
         snapshots = [part.take(snapshot) for snapshot in self.take_snapshots()]
         found = principal_components(fluctuations(snapshots, "deviations"), self.directions)
         batches = list(task.sample(self.flatness_samples, "flatness"))
-        loss = mean_loss(self.learner.network, batches)
-        width = flatness(loss, self.theta, part.spread(found.directions))
+        width = self._flatness(batches, part.spread(found.directions))
         # A loss is a forward pass, a third of the products of a gradient. Counted is what a bracket
         # usually takes: it is the same for every run of a stack.
         images = sum(batch.labels.shape[1] for batch in batches)
@@ -55,3 +58,14 @@ class LDC(SnapshotConsolidation):
         self.learner.count_passes(_LOSSES * lines * images / self.learner.batch_size / 3)
         new = LowRank.about(found.directions, width.pow(-2), part.take(self.theta))
         return part.hold(new, self.precision)
+
+    def _flatness(self, batches: Sequence[Batch], directions: Tensor) -> Tensor:
+        """Return the flatness of the loss on some images along directions [R, k, D], [R, k]."""
+        network, theta = self.learner.network, self.theta
+        if self.layers == "hidden" and isinstance(network, MLP):
+            # The first layer, nearly all of the work, stays: the rest is a network on its outputs.
+            first = network.layers[0][1].stop
+            batches = [replace(b, images=network.activations(theta, b.images)[1]) for b in batches]
+            network = MLP(network.sizes[1], network.sizes[2:-1], network.sizes[-1])
+            theta, directions = theta[:, first:], directions[..., first:]
+        return flatness(mean_loss(network, batches), theta, directions)

@@ -17,6 +17,8 @@ from cl_bench.engine.networks import MLP
 from cl_bench.engine.stack import step
 from cl_bench.engine.state import State
 from cl_bench.engine.tasks import TaskData
+from cl_bench.instruments.flatness import flatness
+from cl_bench.instruments.loss import mean_loss
 from cl_bench.methods.consolidation import Consolidation
 from cl_bench.methods.precision import Diagonal, LowRank
 from cl_bench.planning import finding
@@ -283,6 +285,19 @@ def test_held_hidden_layers_stay_and_the_others_are_free(strategy):
         assert directions.shape[2] == 48
         assert torch.bmm(directions, inner.unsqueeze(-1)).abs().max() < 1e-3
     assert held.bytes_kept() < stack_bytes(strategy, streams) / 20
+
+
+def test_ldc_measures_the_hidden_layers_in_the_whole_network_s_loss():
+    strategy, streams = stack("ldc", hidden=(8, 6), layers="hidden", directions=3)
+    run_task(strategy, streams, 0, steps=100)
+    held = strategy.precision
+    batches = list(TaskData(streams, 0).sample(200, "flatness"))
+    width = flatness(
+        mean_loss(strategy.learner.network, batches),
+        strategy.theta,
+        held.part.spread(held.inner.directions),
+    )
+    torch.testing.assert_close(held.inner.scale, width.pow(-2), rtol=0.03, atol=0)
 
 
 def stack_bytes(strategy, streams):

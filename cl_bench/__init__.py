@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from cl_bench.methods.consolidation import Consolidation
     from cl_bench.methods.exploration import Exploration
     from cl_bench.methods.fisher import diagonal_fisher
-    from cl_bench.methods.precision import Diagonal, Kronecker, LowRank, Precision
+    from cl_bench.methods.kronecker import Kronecker
+    from cl_bench.methods.precision import Diagonal, LowRank, Precision
     from cl_bench.methods.projection import Projection
     from cl_bench.methods.replay import Buffer, Replay
     from cl_bench.results.frames import load
@@ -52,7 +53,8 @@ _HOME = {
     "methods.consolidation": ("Consolidation",),
     "methods.exploration": ("Exploration",),
     "methods.fisher": ("diagonal_fisher",),
-    "methods.precision": ("Diagonal", "Kronecker", "LowRank", "Precision"),
+    "methods.kronecker": ("Kronecker",),
+    "methods.precision": ("Diagonal", "LowRank", "Precision"),
     "methods.projection": ("Projection",),
     "methods.replay": ("Buffer", "Replay"),
     "results.frames": ("load",),

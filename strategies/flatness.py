@@ -13,19 +13,21 @@ from torch import Tensor
 
 from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.methods.consolidation import SnapshotConsolidation
+from cl_bench.methods.consolidation import KroneckerConsolidation, SnapshotConsolidation
 from cl_bench.methods.fluctuation import (
     Kind,
     fluctuations,
-    kronecker_penalty,
+    in_units_of_the_mean,
+    layer_moments,
     principal_components,
 )
-from cl_bench.methods.precision import Diagonal, Kronecker, LowRank, Precision
+from cl_bench.methods.kronecker import Kronecker
+from cl_bench.methods.precision import Diagonal, LowRank, Precision
 
 Shape = Literal["kronecker", "diagonal", "low-rank", "low-rank+diagonal"]
 
 
-class Flatness(SnapshotConsolidation):
+class Flatness(KroneckerConsolidation, SnapshotConsolidation):
     """Precision = (variance / mean variance)^gamma, in one of four shapes.
 
     The relation sigma^2 ~ F^-psi gives the constraint F^-2 ~ (sigma^2)^(2/psi): gamma = 2/psi for
@@ -36,9 +38,16 @@ class Flatness(SnapshotConsolidation):
     source = "from the variance-flatness relation of Feng & Tu 2020 (arXiv 2001.01678); ours"
 
     strength: Tensor = setting(
-        0.001, "weight of the penalty", low=0, high=1e12, tune=(1e-5, 1e6), log=True
+        0.01, "weight of the penalty", low=0, high=1e12, tune=(1e-5, 1e6), log=True
     )
-    every: int = setting(20, "apply the implicit step once every so many training steps", low=1)
+    floor: Tensor = setting(
+        0.3,
+        "kronecker shape: precision of every direction where r = 1 (two classes); floor / r^3",
+        low=0,
+        high=1e12,
+    )
+    snapshot_every: int = setting(2, "training steps from one snapshot to the next", low=1)
+    every: int = setting(8, "apply the implicit step once every so many training steps", low=1)
     shape: Shape = setting("kronecker", "which combinations of weights are held")
     fluctuation: Kind = setting(
         "increments", "changes between snapshots, or deviations from their mean"
@@ -51,16 +60,31 @@ class Flatness(SnapshotConsolidation):
     )
     kept_rank: int = setting(150, "low-rank shapes: directions kept of all tasks", low=1)
 
+    @property
+    def by_layer(self) -> bool:
+        return self.shape == "kronecker" and self.fluctuation == "increments"
+
     def measure(self, task: TaskData) -> Precision:
-        moves = fluctuations(self.take_snapshots(), self.fluctuation)
         anchor = self.theta.clone()
         if self.shape == "kronecker":
-            past = self.precision
-            assert past is None or isinstance(past, Kronecker)
-            return kronecker_penalty(moves, self.gamma, self.learner.network, anchor, past)
+            return self._kronecker(anchor)
+        moves = fluctuations(self.take_snapshots(), self.fluctuation)
         if self.shape == "diagonal":
             return self._diagonal(moves.square().mean(1), anchor)
         return self._low_rank(moves, anchor)
+
+    def _kronecker(self, anchor: Tensor) -> Kronecker:
+        past, network = self.precision, self.learner.network
+        assert past is None or isinstance(past, Kronecker)
+        if self.by_layer:
+            moments = self.take_moments()
+        else:
+            moves = fluctuations(self.take_snapshots(), self.fluctuation)
+            moments = layer_moments(moves, network.layer_blocks)
+        factors = in_units_of_the_mean(moments, anchor.shape[1])
+        return Kronecker.joined(
+            network, factors, past, anchor, rank=self.input_rank, power=self.gamma
+        )
 
     def _diagonal(self, variance: Tensor, anchor: Tensor) -> Diagonal:
         omega = variance.pow(self.gamma)

@@ -10,13 +10,13 @@ from torch import Tensor
 from cl_bench.engine.losses import cross_entropy
 from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import Batch, TaskData
-from cl_bench.methods.consolidation import SnapshotConsolidation
-from cl_bench.methods.fluctuation import fluctuations, kronecker_penalty
-from cl_bench.methods.precision import Kronecker
+from cl_bench.methods.consolidation import KroneckerConsolidation, SnapshotConsolidation
+from cl_bench.methods.fluctuation import in_units_of_the_mean
+from cl_bench.methods.kronecker import Kronecker
 from cl_bench.methods.replay import Replay
 
 
-class FlatnessER(SnapshotConsolidation, Replay):
+class FlatnessER(KroneckerConsolidation, SnapshotConsolidation, Replay):
     """Flatness consolidation in its Kronecker shape, with ER's buffer beside it.
 
     The loss is the minibatch's plus a weight times the kept samples', not the mean of both as in
@@ -27,6 +27,7 @@ class FlatnessER(SnapshotConsolidation, Replay):
     title = "Flatness consolidation + ER"
     source = "flatness consolidation (ours) with ER of Chaudhry et al. 2019 (arXiv 1902.10486)"
     precision: Kronecker | None
+    by_layer = True
 
     strength: Tensor = setting(
         0.001, "weight of the penalty", low=0, high=1e12, tune=(1e-6, 1e0), log=True
@@ -49,6 +50,13 @@ class FlatnessER(SnapshotConsolidation, Replay):
         Replay.after_step(self, batch)
 
     def measure(self, task: TaskData) -> Kronecker:
-        moves = fluctuations(self.take_snapshots(), "increments")
-        network, anchor = self.learner.network, self.theta.clone()
-        return kronecker_penalty(moves, self.gamma, network, anchor, self.precision)
+        anchor = self.theta.clone()
+        factors = in_units_of_the_mean(self.take_moments(), anchor.shape[1])
+        return Kronecker.joined(
+            self.learner.network,
+            factors,
+            self.precision,
+            anchor,
+            rank=self.input_rank,
+            power=self.gamma,
+        )

@@ -11,18 +11,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cl_bench.engine.linalg import symmetric_eigen
 from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.methods.consolidation import FisherConsolidation
+from cl_bench.methods.consolidation import FisherConsolidation, KroneckerConsolidation
 from cl_bench.methods.fisher import fisher_cotangents
+from cl_bench.methods.kronecker import Kronecker
 from cl_bench.methods.layerwise import layer_inputs, layer_signals
-from cl_bench.methods.precision import Kronecker, Precision, Several
-
-Factors = list[tuple[Tensor, Tensor]]
+from cl_bench.methods.precision import Precision, Several
 
 
-class KFACLaplace(FisherConsolidation):
+class KFACLaplace(FisherConsolidation, KroneckerConsolidation):
     """A layer's Fisher information = B x A, the second moments of its signals and its inputs.
 
     "online" is the recursion of eq. 8: the past's precision, times a decay, and the newest
@@ -51,36 +49,18 @@ class KFACLaplace(FisherConsolidation):
     decay: Tensor = setting(1.0, "online: factor on the past at each task", low=0, high=1)
 
     def measure(self, task: TaskData) -> Precision:
-        new, past = self._factors(task), self.precision
+        new, past, anchor = self._factors(task), self.precision, self.theta.clone()
+        network, rank = self.learner.network, self.input_rank
         if self.variant == "per-task":
             earlier = past.parts if isinstance(past, Several) else []
-            return Several([*earlier, self._kronecker(new, new)])
-        if past is None:
-            return self._kronecker(new, new)
-        assert isinstance(past, Kronecker)
-        decay = self.decay.unsqueeze(-1)
-        summed = [
-            (b + decay * past_b, a + decay * past_a)
-            for (b, a), (past_b, past_a) in zip(new, past.factors, strict=True)
-        ]
-        joined = self._kronecker(new, summed)
-        joined.take_in(past, decay)
-        return joined
+            return Several([*earlier, Kronecker.joined(network, new, None, anchor, rank=rank)])
+        assert past is None or isinstance(past, Kronecker)
+        return Kronecker.joined(network, new, past, anchor, rank=rank, decay=self.decay)
 
-    def _kronecker(self, new: Factors, basis: Factors) -> Kronecker:
-        """Return B x A of the new factors, as far as diagonal in the eigenbasis of others."""
-        left = [symmetric_eigen(b)[1] for b, _ in basis]
-        right = [symmetric_eigen(a)[1] for _, a in basis]
-        scale = [
-            _spread(b, u).unsqueeze(2) * _spread(a, v).unsqueeze(1)
-            for (b, a), u, v in zip(new, left, right, strict=True)
-        ]
-        return Kronecker(self.learner.network, left, right, scale, basis, self.theta.clone())
-
-    def _factors(self, task: TaskData) -> Factors:
+    def _factors(self, task: TaskData) -> list[tuple[Tensor, Tensor]]:
         """Return each layer's B [R, out, out] and A [R, in + 1, in + 1]."""
         learner, theta = self.learner, self.theta
-        moments: Factors = []
+        moments: list[tuple[Tensor, Tensor]] = []
         seen = 0
         for number, batch in enumerate(task.sample(self.fisher_samples, "fisher")):
             cotangents = fisher_cotangents(learner, batch, self.fisher, number)
@@ -102,8 +82,3 @@ class KFACLaplace(FisherConsolidation):
 def _moment(rows: Tensor) -> Tensor:
     """Return the sum of row^T row over rows [R, n, m], [R, m, m]."""
     return torch.bmm(rows.transpose(1, 2), rows)
-
-
-def _spread(factor: Tensor, basis: Tensor) -> Tensor:
-    """Return the diagonal of basis^T factor basis, [R, m]: not negative but for rounding."""
-    return (torch.bmm(factor, basis) * basis).sum(1).clamp(min=0)

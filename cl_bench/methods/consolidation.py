@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from cl_bench.engine.learner import Learner
@@ -16,6 +17,8 @@ from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import Batch, TaskData
 from cl_bench.methods.exploration import Exploration
 from cl_bench.methods.fisher import Estimator
+from cl_bench.methods.fluctuation import Motion
+from cl_bench.methods.kronecker import Kronecker
 from cl_bench.methods.precision import Precision
 
 
@@ -53,20 +56,77 @@ class Consolidation(Exploration, ABC):
 
     def begin_task(self, task: TaskData) -> None:
         if self.precision is not None:
-            self.precision.prepare(self.learner.effective_rate * self.strength * self.every)
+            self.prepare(self.precision, self.learner.effective_rate * self.every, task)
+
+    def prepare(self, precision: Precision, rate: Tensor, task: TaskData) -> None:
+        """Fix the implicit steps of a task.
+
+        Args:
+            precision: what holds the weights.
+            rate: effective learning rate times `every`, [R, 1].
+            task: the task about to be trained.
+        """
+        precision.prepare(rate * self.strength)
 
     def adjust_gradient(self, gradient: Tensor, batch: Batch) -> None:
         if self.precision is not None and self.form == "explicit":
             gradient += self.strength * self.precision.gradient(self.theta)
 
-    def after_step(self, batch: Batch) -> None:
+    @property
+    def at_rest(self) -> bool:
+        """Whether the weights were pulled after this step, where they are pulled at all."""
         due = self.learner.step_number % self.every == 0
-        if due and self.precision is not None and self.form == "implicit":
+        return due or self.precision is None or self.form == "explicit"
+
+    def after_step(self, batch: Batch) -> None:
+        if self.precision is not None and self.form == "implicit" and self.at_rest:
             self.precision.pull(self.theta)
 
     def end_task(self, task: TaskData) -> None:
         super().end_task(task)
         self.precision = self.measure(task)
+
+
+class KroneckerConsolidation(Consolidation, ABC):
+    """A strategy that may hold the weights in Kronecker form, with a floor under every direction.
+
+    What is measured at a task's end is local: it says nothing of weights far away, nor of what the
+    outputs of that task do not tell apart. Where a task trains outputs that earlier tasks have
+    trained, and these constrained r combinations of them (`Kronecker.outputs_constrained`), every
+    direction is therefore also held by floor / r^3 about the newest anchor, in the units of L2's
+    strength: two classes constrain one combination and leave most of the network unmeasured,
+    ten constrain about nine. Outputs of a task's own (heads, new classes) get no floor.
+    """
+
+    floor: Tensor = setting(
+        0.0,
+        "precision of every direction where r = 1 (two classes); it is floor / r^3",
+        low=0,
+        high=1e12,
+        later=True,
+    )
+    input_rank: int = setting(
+        0, "input directions of a layer that are told apart; 0 is all", low=0, later=True
+    )
+
+    def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
+        super().__init__(learner, settings)
+        self.held_alike = torch.zeros_like(self.floor)
+
+    def prepare(self, precision: Precision, rate: Tensor, task: TaskData) -> None:
+        if not isinstance(precision, Kronecker):
+            super().prepare(precision, rate, task)
+            return
+        of_task = self.learner.outputs.of_task
+        own, seen = of_task[self.learner.task], of_task[: self.learner.task].any(0)
+        shared = (own & seen).sum() / own.sum()
+        self.held_alike = self.floor * shared / precision.outputs_constrained.pow(3)
+        precision.prepare(rate * self.strength, rate * self.held_alike)
+
+    def adjust_gradient(self, gradient: Tensor, batch: Batch) -> None:
+        super().adjust_gradient(gradient, batch)
+        if isinstance(self.precision, Kronecker) and self.form == "explicit":
+            gradient += self.held_alike * (self.theta - self.precision.anchor)
 
 
 class FisherConsolidation(Consolidation):
@@ -99,11 +159,26 @@ class SnapshotConsolidation(Consolidation):
     def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
         super().__init__(learner, settings)
         self._snapshots: list[Tensor] = []
+        self._motion = Motion()
+
+    @property
+    def by_layer(self) -> bool:
+        """Whether each layer's moments of the increments are all that is taken of the snapshots."""
+        return False
 
     def visit(self, step: int) -> None:
         super().visit(step)
-        if step % self.snapshot_every == 0:
+        if step % self.snapshot_every:
+            return
+        if self.by_layer:
+            self._motion.add(self.theta, self.learner.network.layer_blocks)
+        else:
             self._snapshots.append(self.theta.clone())
+
+    def take_moments(self) -> list[tuple[Tensor, Tensor]]:
+        """Return the sums of dW dW^T and dW^T dW of each layer (`Motion`), and forget them."""
+        taken, self._motion = self._motion, Motion()
+        return taken.moments
 
     def take_snapshots(self) -> list[Tensor]:
         """Return the snapshots [R, D] of this task's exploration, and forget them."""

@@ -27,14 +27,22 @@ class Exploration(Strategy):
     def extra_steps(cls, settings: dict[str, Any]) -> int:
         return int(settings["exploration_steps"])
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether the weights are where the strategy wants them after this step."""
+        return True
+
     def visit(self, step: int) -> None:
         if step == 1:
             self.explored = torch.zeros_like(self.theta)
-        self.explored += self.theta
+            self.averaged = 0
+        if self.at_rest:
+            self.explored += self.theta
+            self.averaged += 1
 
     def end_task(self, task: TaskData) -> None:
         if not self.exploration_steps:
             return
-        if self.average_weights:
-            self.theta.copy_(self.explored.div_(self.exploration_steps))
-        del self.explored
+        if self.average_weights and self.averaged:
+            self.theta.copy_(self.explored.div_(self.averaged))
+        del self.explored, self.averaged

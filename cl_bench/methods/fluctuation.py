@@ -15,8 +15,8 @@ from torch import Tensor
 
 from cl_bench.engine.layout import LayerBlocks
 from cl_bench.engine.linalg import gram, symmetric_eigen
-from cl_bench.engine.networks import Network
-from cl_bench.methods.precision import Kronecker
+from cl_bench.engine.state import Kept
+from cl_bench.methods.kronecker import Factors
 
 Kind = Literal["increments", "deviations"]
 
@@ -69,29 +69,12 @@ def principal_components(moves: Tensor, count: int) -> PrincipalComponents:
     return PrincipalComponents(directions, (values / moves.shape[1]).to(moves.dtype))
 
 
-@dataclass(frozen=True)
-class LayerFluctuation:
-    """The fluctuation of one layer's matrix [out, in + 1] in a Kronecker eigenbasis."""
-
-    left: Tensor
-    """U, [R, out, out]."""
-    right: Tensor
-    """V, [R, in + 1, in + 1]."""
-    variance: Tensor
-    """Mean square of each coordinate of U^T dW V, [R, out, in + 1]."""
-    factors: tuple[Tensor, Tensor]
-    """Sum dW dW^T and sum dW^T dW, each over n, earlier tasks' included."""
-
-
-def kronecker_fluctuation(
-    moves: Tensor, layers: LayerBlocks, earlier: Sequence[tuple[Tensor, Tensor]] | None
-) -> list[LayerFluctuation]:
-    """Return each layer's fluctuation in the eigenbasis of its accumulated row and column factors.
+def layer_moments(moves: Tensor, layers: LayerBlocks) -> list[tuple[Tensor, Tensor]]:
+    """Return sum dW dW^T [R, out, out] and sum dW^T dW [R, in + 1, in + 1] of each layer.
 
     Args:
-        moves: fluctuations of all weights, [R, n, D].
+        moves: changes of all weights, [R, n, D].
         layers: the network's layers.
-        earlier: the factors accumulated over earlier tasks, to be added to.
     """
     found = []
     for layer in range(len(layers)):
@@ -99,42 +82,43 @@ def kronecker_fluctuation(
         runs, count, rows, columns = block.shape
         tall = block.reshape(runs, count * rows, columns)
         wide = block.transpose(1, 2).reshape(runs, rows, count * columns)
-        row_factor = torch.bmm(wide, wide.transpose(1, 2)).div_(count)
-        column_factor = torch.bmm(tall.transpose(1, 2), tall).div_(count)
-        if earlier is not None:
-            row_factor += earlier[layer][0]
-            column_factor += earlier[layer][1]
-        left, right = symmetric_eigen(row_factor)[1], symmetric_eigen(column_factor)[1]
-        turned = torch.bmm(tall, right).view(runs, count, rows, columns).transpose(1, 2)
-        turned = torch.bmm(left.transpose(1, 2), turned.reshape(runs, rows, count * columns))
-        variance = turned.square_().view(runs, rows, count, columns).mean(2)
-        found.append(LayerFluctuation(left, right, variance, (row_factor, column_factor)))
+        found.append((torch.bmm(wide, wide.mT), torch.bmm(tall.mT, tall)))
     return found
 
 
-def kronecker_penalty(
-    moves: Tensor, power: Tensor, network: Network, anchor: Tensor, past: Kronecker | None
-) -> Kronecker:
-    """Return the penalty (variance / mean variance)^power in each layer's Kronecker eigenbasis.
+class Motion(Kept):
+    """The moments of the weights' changes from one snapshot to the next, none of which is kept."""
+
+    def __init__(self) -> None:
+        self.last: Tensor | None = None
+        self.moments: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, theta: Tensor, layers: LayerBlocks) -> None:
+        """Take a snapshot [R, D]: its change since the last one is added to `moments`."""
+        if self.last is not None:
+            found = layer_moments((theta - self.last).unsqueeze(1), layers)
+            if self.moments:
+                for total, part in zip(self.moments, found, strict=True):
+                    total[0].add_(part[0])
+                    total[1].add_(part[1])
+            else:
+                self.moments = found
+        self.last = theta.clone()
+
+
+def in_units_of_the_mean(moments: Sequence[tuple[Tensor, Tensor]], size: int) -> Factors:
+    """Return B and A of each layer, whose product is each coordinate's variance by its margins.
+
+    The variance of a coordinate u^T dW v is taken as u^T (sum dW dW^T) u times v^T (sum dW^T dW) v
+    over the layer's sum of squares, which has the right mean for each u and each v, and is divided
+    by the mean variance of the network's weights.
 
     Args:
-        moves: fluctuations of all weights, [R, n, D].
-        power: [R, 1].
-        network: whose weights these are.
-        anchor: where they are held, [R, D].
-        past: the earlier tasks' penalty, which is taken in.
+        moments: of each layer, from `layer_moments`.
+        size: D, the number of weights.
     """
-    found = kronecker_fluctuation(
-        moves, network.layer_blocks, None if past is None else past.factors
-    )
-    joined = Kronecker(
-        network,
-        [layer.left for layer in found],
-        [layer.right for layer in found],
-        [layer.variance.pow(power.unsqueeze(-1)) for layer in found],
-        [layer.factors for layer in found],
-        anchor,
-    )
-    if past is not None:
-        joined.take_in(past)
-    return joined
+    totals = [rows.diagonal(dim1=1, dim2=2).sum(1) for rows, _ in moments]
+    mean = torch.stack(totals, 1).sum(1) / size
+    tiny = torch.finfo(mean.dtype).tiny
+    unit = [(total * mean).clamp(min=tiny).sqrt()[:, None, None] for total in totals]
+    return [(b / root, a / root) for (b, a), root in zip(moments, unit, strict=True)]

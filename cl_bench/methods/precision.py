@@ -1,8 +1,8 @@
 """Shapes of a quadratic penalty: which combinations of weights are held, how strongly, and where.
 
 A `Precision` is a quadratic q(theta) = 1/2 (theta - anchor)^T P (theta - anchor) with P diagonal,
-diagonal in a Kronecker eigenbasis, or of low rank. Each knows the implicit step on q, which
-cannot diverge however large P is, its gradient, and how to take in another of its shape.
+of low rank, or diagonal in a Kronecker eigenbasis (`methods.kronecker`). Each knows the implicit
+step on q, which cannot diverge however large P is, its gradient, and how to take in another.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cl_bench.engine.layout import LayerBlocks
 from cl_bench.engine.linalg import gram, symmetric_eigen
-from cl_bench.engine.networks import Network
 from cl_bench.engine.state import Kept
 
 LARGEST = 1e30
@@ -178,93 +176,6 @@ def _project(directions: Tensor, theta: Tensor) -> Tensor:
     """Return the coordinates [R, k] of theta [R, D] along directions [R, k, D]."""
     # A row times a matrix: as a matrix times a column, one run alone takes another kernel.
     return torch.bmm(theta.unsqueeze(1), directions.transpose(1, 2)).squeeze(1)
-
-
-class Kronecker(Precision):
-    """Each layer is held in the eigenbasis of a Kronecker product.
-
-    For a layer's matrix W [out, in + 1], coordinates are U^T W V, with U and V the eigenvectors of
-    the accumulated factors B [out, out] and A [in + 1, in + 1]; the precision is diagonal there.
-    The basis is that of George et al. 2018 (arXiv 1806.03884); what fills it is the strategy's.
-
-    Args:
-        network: whose layers these are.
-        left: U of each layer, [R, out, out].
-        right: V of each layer, [R, in + 1, in + 1].
-        scale: the precision of each coordinate, [R, out, in + 1].
-        factors: (B, A) of each layer.
-        anchor: where the weights are held, [R, D].
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        left: Sequence[Tensor],
-        right: Sequence[Tensor],
-        scale: Sequence[Tensor],
-        factors: Sequence[tuple[Tensor, Tensor]],
-        anchor: Tensor,
-    ) -> None:
-        self.network = network
-        self.left, self.right, self.scale = list(left), list(right), list(scale)
-        self.factors = list(factors)
-        self.anchor = anchor
-
-    @property
-    def layers(self) -> LayerBlocks:
-        """The network's layers as matrices."""
-        return self.network.layer_blocks
-
-    def prepare(self, rate: Tensor) -> None:
-        self._share = [shrinkage(rate.unsqueeze(-1) * s) for s in self.scale]
-
-    def pull(self, theta: Tensor) -> None:
-        gap = theta - self.anchor
-        for layer, share in enumerate(self._share):
-            self.layers.subtract(theta, layer, self._through(gap, layer, share))
-
-    def gradient(self, theta: Tensor) -> Tensor:
-        gap = theta - self.anchor
-        negative = torch.zeros_like(theta)
-        for layer, scale in enumerate(self.scale):
-            self.layers.subtract(negative, layer, self._through(gap, layer, scale))
-        return negative.neg_()
-
-    def to_matrix(self) -> Tensor:
-        runs, size = self.anchor.shape
-        total = self.anchor.new_zeros(runs, size, size)
-        for layer, (left, right, scale) in enumerate(
-            zip(self.left, self.right, self.scale, strict=True)
-        ):
-            # u_i v_j^T of each coordinate, as a row of weights.
-            blocks = torch.einsum("rai,rbj->rijab", left, right).flatten(0, 2)
-            rows = self.anchor.new_zeros(len(blocks), size)
-            self.layers.subtract(rows, layer, -blocks)
-            rows = rows.view(runs, -1, size)
-            total += torch.bmm((scale.flatten(1).unsqueeze(2) * rows).mT, rows)
-        return total
-
-    def _through(self, gap: Tensor, layer: int, multiplier: Tensor) -> Tensor:
-        """Return U (multiplier * U^T gap V) V^T for a layer, [R, out, in + 1]."""
-        left, right = self.left[layer], self.right[layer]
-        inner = torch.bmm(torch.bmm(left.transpose(1, 2), self.layers.block(gap, layer)), right)
-        return torch.bmm(torch.bmm(left, inner.mul_(multiplier)), right.transpose(1, 2))
-
-    def scale_in(self, layer: int, left: Tensor, right: Tensor) -> Tensor:
-        """Return the exact diagonal of a layer's precision in another Kronecker basis."""
-        turn_left = torch.bmm(left.transpose(1, 2), self.left[layer]).square_()
-        turn_right = torch.bmm(self.right[layer].transpose(1, 2), right).square_()
-        return torch.bmm(torch.bmm(turn_left, self.scale[layer]), turn_right)
-
-    def take_in(self, past: Kronecker, decay: Tensor | float = 1.0) -> None:
-        """Add an earlier penalty, as far as it is diagonal in this basis, about this anchor.
-
-        Args:
-            past: the earlier penalty; it moves to this one's anchor.
-            decay: its weight, a number or [R, 1, 1].
-        """
-        for layer, scale in enumerate(self.scale):
-            scale += decay * past.scale_in(layer, self.left[layer], self.right[layer])
 
 
 class Several(Precision):

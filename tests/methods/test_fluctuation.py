@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
 from cl_bench.engine.networks import MLP
 from cl_bench.methods.fluctuation import (
+    Motion,
     fluctuations,
-    kronecker_fluctuation,
+    in_units_of_the_mean,
+    layer_moments,
     principal_components,
 )
+from cl_bench.methods.kronecker import Kronecker
 
 NETWORK = MLP(5, (4,), 3)
 
@@ -48,23 +53,31 @@ def test_principal_components_are_those_of_the_svd(snapshots):
         np.testing.assert_allclose(overlap, 1, atol=1e-4)
 
 
-def test_layer_bases_diagonalise_and_keep_the_total_variance(snapshots):
-    moves = fluctuations(snapshots, "increments")
-    layers = NETWORK.layer_blocks
-    first = kronecker_fluctuation(moves, layers, None)
-    for i, layer in enumerate(first):
-        block = layers.block(moves, i)
+def test_moments_of_the_motion_are_those_of_its_increments(snapshots):
+    layers, motion = NETWORK.layer_blocks, Motion()
+    for theta in snapshots:
+        motion.add(theta, layers)
+    for layer, (rows, columns) in enumerate(motion.moments):
         for run in range(2):
-            dense = sum(b.T @ b for b in block[run]) / block.shape[1]
-            torch.testing.assert_close(layer.factors[1][run], dense)
-            turned = layer.right[run].T @ dense @ layer.right[run]
-            torch.testing.assert_close(
-                turned, torch.diag(turned.diagonal()), atol=1e-4 * float(turned.max()), rtol=0
-            )
-            coordinates = layer.left[run].T @ block[run] @ layer.right[run]
-            torch.testing.assert_close(layer.variance[run], coordinates.square().mean(0))
-    both = kronecker_fluctuation(moves, layers, [layer.factors for layer in first])
-    torch.testing.assert_close(both[0].factors[0], 2 * first[0].factors[0])
+            pairs = pairwise(layers.block(theta, layer)[run] for theta in snapshots)
+            moves = [after - before for before, after in pairs]
+            torch.testing.assert_close(rows[run], sum(d @ d.T for d in moves))
+            torch.testing.assert_close(columns[run], sum(d.T @ d for d in moves))
+
+
+def test_a_kronecker_precision_has_the_margins_of_the_variance_in_units_of_its_mean(snapshots):
+    moves, layers = fluctuations(snapshots, "increments"), NETWORK.layer_blocks
+    factors = in_units_of_the_mean(layer_moments(moves, layers), NETWORK.size)
+    held = Kronecker.joined(NETWORK, factors, None, snapshots[-1])
+    for layer, basis in enumerate(held.bases):
+        for run in range(2):
+            turned = basis.left[run].T @ layers.block(moves, layer)[run] @ basis.right[run]
+            variance = turned.square().mean(0)
+            for axis in (0, 1):
+                found = held.scale[layer][run].sum(axis)
+                torch.testing.assert_close(found, variance.sum(axis), rtol=1e-3, atol=1e-4)
+    total = sum(scale.sum((1, 2)) for scale in held.scale)
+    torch.testing.assert_close(total / NETWORK.size, torch.ones(2))
 
 
 def test_directions_that_the_snapshots_do_not_span_are_zero(snapshots):

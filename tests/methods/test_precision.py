@@ -11,7 +11,8 @@ import torch
 from cl_bench.engine.linalg import symmetric_eigen
 from cl_bench.engine.networks import MLP
 from cl_bench.engine.state import give, take
-from cl_bench.methods.precision import Diagonal, Kronecker, LowRank, Precision, Several
+from cl_bench.methods.kronecker import Eigenbasis, Kronecker
+from cl_bench.methods.precision import Diagonal, LowRank, Precision, Several
 
 NETWORK = MLP(3, (4,), 2)
 RUNS, D = 2, NETWORK.size
@@ -45,17 +46,65 @@ def make(shape: str) -> Any:
         return LowRank.about(directions, scale, anchor, diagonal if "+" in shape else None)
     layers = NETWORK.layer_blocks
     sizes = [layers.block(anchor, i).shape[1:] for i in range(len(layers))]
+    cut = 2 if "truncated" in shape else 0
     return Kronecker(
         NETWORK,
-        [orthogonal(RUNS, rows) for rows, _ in sizes],
-        [orthogonal(RUNS, columns) for _, columns in sizes],
-        [torch.rand(RUNS, *size, dtype=torch.float64) for size in sizes],
-        [],
+        [basis_of(rows, columns, cut) for rows, columns in sizes],
+        [torch.rand(RUNS, rows, columns - cut, dtype=torch.float64) for rows, columns in sizes],
+        [torch.rand(RUNS, rows, 1, dtype=torch.float64) * bool(cut) for rows, _ in sizes],
         anchor,
     )
 
 
-SHAPES = ("diagonal", "low-rank", "low-rank+diagonal", "kronecker")
+def basis_of(rows: int, columns: int, cut: int = 0) -> Eigenbasis:
+    """Return a basis of any values that leaves out so many of the input directions."""
+    values = (torch.rand(RUNS, size, dtype=torch.float64) for size in (rows, columns - cut, 1))
+    right = orthogonal(RUNS, columns)[:, :, cut:].clone()
+    return Eigenbasis(orthogonal(RUNS, rows), right, *values)
+
+
+def by_coordinate(precision: Kronecker) -> torch.Tensor:
+    """Return the matrix of a Kronecker penalty from its coordinates, one at a time."""
+    total = torch.zeros(RUNS, D, D, dtype=torch.float64)
+    for layer, basis in enumerate(precision.bases):
+        weight, bias = precision.layers.pairs[layer]
+        kept = basis.right.shape[2]
+        for run in range(RUNS):
+            whole = torch.linalg.qr(basis.right[run], mode="complete").Q
+            right = torch.cat([basis.right[run], whole[:, kept:]], 1)
+            for i, u in enumerate(basis.left[run].T):
+                for j, v in enumerate(right.T):
+                    unit = torch.zeros(D, dtype=torch.float64)
+                    weight.view(unit).copy_(torch.outer(u, v)[:, :-1])
+                    bias.view(unit).copy_(torch.outer(u, v)[:, -1])
+                    rest = precision.rest[layer][run, i, 0]
+                    held = precision.scale[layer][run, i, j] if j < kept else rest
+                    total[run] += held * torch.outer(unit, unit)
+    return total
+
+
+KRONECKERS = ("kronecker", "kronecker truncated")
+SHAPES = ("diagonal", "low-rank", "low-rank+diagonal", *KRONECKERS)
+
+
+@pytest.mark.parametrize("shape", KRONECKERS)
+def test_a_kronecker_penalty_holds_each_coordinate_and_what_lies_outside(shape):
+    precision = make(shape)
+    torch.testing.assert_close(precision.to_matrix(), by_coordinate(precision))
+
+
+@pytest.mark.parametrize("rank", [0, 3])
+def test_a_basis_gives_back_the_factors_that_it_was_made_of(rank):
+    rows, columns = (torch.randn(RUNS, 5, 5, dtype=torch.float64) for _ in range(2))
+    rows, columns = rows @ rows.mT, columns @ columns.mT
+    basis = Eigenbasis.of(rows, columns, rank)
+    found_rows, found_columns = basis.factors()
+    torch.testing.assert_close(found_rows, rows)
+    if rank:
+        values, vectors = torch.linalg.eigh(columns)
+        values[:, :2] = values[:, :2].mean(1, keepdim=True)
+        columns = vectors * values.unsqueeze(1) @ vectors.mT
+    torch.testing.assert_close(found_columns, columns)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -99,7 +148,10 @@ def test_pull_is_finite_at_any_rate(shape, rate):
             precision.diagonal.omega.float(), precision.diagonal.anchor.float()
         )
     if isinstance(precision, Kronecker):
-        for name in ("left", "right", "scale"):
+        for basis in precision.bases:
+            for name, value in vars(basis).items():
+                setattr(basis, name, value.float())
+        for name in ("scale", "rest"):
             setattr(precision, name, [v.float() for v in getattr(precision, name)])
     theta = torch.randn(RUNS, D)
     precision.prepare(torch.full((RUNS, 1), rate))
@@ -141,10 +193,11 @@ def test_several_penalties_are_the_sum_of_their_matrices(shapes):
     torch.testing.assert_close(both.gradient(theta), sum(part.gradient(theta) for part in parts))
 
 
-def test_a_kronecker_penalty_takes_in_another_as_far_as_it_is_diagonal_in_its_basis():
-    first, second = make("kronecker"), make("kronecker")
-    second.left = [orthogonal(RUNS, u.shape[1]) for u in second.left]
-    second.right = [orthogonal(RUNS, v.shape[1]) for v in second.right]
+@pytest.mark.parametrize("shape", KRONECKERS)
+def test_a_kronecker_penalty_takes_in_another_as_far_as_it_is_diagonal_in_its_basis(shape):
+    first, second = make("kronecker"), make(shape)
+    cut = 2 if shape.endswith("truncated") else 0
+    second.bases = [basis_of(scale.shape[1], scale.shape[2], cut) for scale in first.scale]
     decay = torch.tensor([0.5, 2.0], dtype=torch.float64).view(RUNS, 1, 1)
     basis = torch.linalg.eigh(first.to_matrix()).eigenvectors  # its coordinates: none is twice
     summed = first.to_matrix() + decay * second.to_matrix()
@@ -185,14 +238,14 @@ def dense_of(precision: LowRank) -> torch.Tensor:
 def test_merging_into_another_basis_keeps_the_exact_diagonal():
     precision = make("kronecker")
     assert isinstance(precision, Kronecker)
-    left, right = orthogonal(RUNS, 4), orthogonal(RUNS, 4)
-    found = precision.scale_in(0, left, right)
+    other = basis_of(4, 4)
+    found, _ = precision.diagonal_in(0, other)
     matrix, _ = dense(precision)
     weight, bias = precision.layers.pairs[0]
     for run in range(RUNS):
         for i in range(4):
             for j in range(4):
-                block = torch.outer(left[run, :, i], right[run, :, j])
+                block = torch.outer(other.left[run, :, i], other.right[run, :, j])
                 unit = torch.zeros(D, dtype=torch.float64)
                 weight.view(unit).copy_(block[:, :-1])
                 bias.view(unit).copy_(block[:, -1])
@@ -216,8 +269,6 @@ def test_eigenvectors_diagonalise_whatever_a_diverged_run_holds():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_state_round_trips(shape):
     precision = make(shape)
-    if isinstance(precision, Kronecker):
-        precision.factors = [(a, b) for a, b in zip(precision.left, precision.right, strict=True)]
     live = {"network": NETWORK}
     kept = take(SimpleNamespace(precision=precision), live)
     owner = SimpleNamespace()

@@ -15,7 +15,7 @@ from cl_bench.config import Scenario
 from cl_bench.engine.linalg import nonnegative_minimum
 from cl_bench.engine.stack import step
 from cl_bench.engine.tasks import TaskData
-from cl_bench.methods.precision import Kronecker
+from cl_bench.methods.kronecker import Kronecker
 from tests.training import config, run_task, stack, train
 
 RATE = 0.1

@@ -38,7 +38,7 @@ class Flatness(KroneckerConsolidation, SnapshotConsolidation):
     source = "from the variance-flatness relation of Feng & Tu 2020 (arXiv 2001.01678); ours"
 
     strength: Tensor = setting(
-        0.01, "weight of the penalty", low=0, high=1e12, tune=(1e-5, 1e6), log=True
+        0.006, "weight of the penalty", low=0, high=1e12, tune=(1e-5, 1e6), log=True
     )
     floor: Tensor = setting(
         0.3,

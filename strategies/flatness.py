@@ -32,6 +32,11 @@ class Flatness(KroneckerConsolidation, SnapshotConsolidation):
 
     The relation sigma^2 ~ F^-psi gives the constraint F^-2 ~ (sigma^2)^(2/psi): gamma = 2/psi for
     measured principal directions. Tasks are merged at constant memory about the newest anchor.
+
+    In the Kronecker shape a coordinate's variance is that of its row times that of its column (so
+    that no snapshot is kept and few steps suffice), and every direction is held a little where
+    two tasks train the same few outputs (`floor`): noise near one task's minimum does not tell
+    what lies far away.
     """
 
     title = "Flatness consolidation"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cl_bench.config import Scenario
 from cl_bench.engine.architectures import build_network
+from cl_bench.engine.strategy import all_settings
 from cl_bench.errors import UserError
 from cl_bench.planning import finding, packing, reading
 
@@ -68,7 +69,9 @@ def test_a_plan_holds_every_seed_with_all_its_settings_resolved():
     config = made.configs[0]
     assert config.benchmark.tasks == 5
     assert config.benchmark.scenario is Scenario.DOMAIN
-    assert set(config.strategy.settings) == set(finding.load("ewc").Settings.model_fields)
+    kind, given = finding.load("ewc"), config.strategy.settings
+    assert set(all_settings(kind, given)) == set(kind.Settings.model_fields)
+    assert given == kind.Settings().model_dump(mode="json")
 
 
 def test_the_seed_of_the_weights_is_one_for_all_and_no_part_of_an_id_where_it_is_not_set():

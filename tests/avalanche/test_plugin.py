@@ -160,6 +160,7 @@ SAME = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "settings", "optimizer"), SAME)
 def test_avalanche_trains_to_the_weights_that_our_engine_trains_to(strategy, settings, optimizer):
     from cl_bench.avalanche.plugin import StrategyPlugin
@@ -193,6 +194,7 @@ def test_avalanche_trains_to_the_weights_that_our_engine_trains_to(strategy, set
     assert plugin.learner.steps == 2 * (20 + plugin.kind.extra_steps(plugin.settings))
 
 
+@pytest.mark.slow
 def test_flatness_forgets_less_than_avalanche_without_it():
     from cl_bench.avalanche.plugin import StrategyPlugin
 
@@ -214,6 +216,7 @@ def test_flatness_forgets_less_than_avalanche_without_it():
     assert found["flatness"][1] > found["naive"][1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", finding.strategy_names())
 def test_every_strategy_does_here_what_it_does_in_our_engine_or_says_why_not(name):
     """In the scenario it supports that asks most: weights, cost, memory and accuracy agree."""

@@ -176,6 +176,7 @@ def test_a_failed_run_is_exit_code_1_and_the_others_are_shown(tmp_path, capsys, 
     assert "naive" in printed.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_a_strategy_prints_is_no_output(workers, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(finding, "_added", {})
@@ -257,6 +258,7 @@ def test_show_gives_all_runs_a_run_or_a_configuration(stored, capsys):
         assert "0.9240" in printed  # the mean of .92, .922, …, .928
 
 
+@pytest.mark.slow
 def test_the_landscape_is_measured_shown_and_asked_what_it_predicts(tmp_path, capsys):
     words = ["run", "--strategy=naive,joint", "--seeds=2", *SMALL, "--workers=1", "--tasks=3"]
     words += ["--set=evaluation.landscape=100", "--out", str(tmp_path), "--format=json"]

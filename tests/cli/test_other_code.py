@@ -4,6 +4,8 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 import cl_bench
 from cl_bench.planning import finding
 from cl_bench.results.store import REPLACED, RunStore
@@ -18,6 +20,7 @@ def installed(folder):
     return package
 
 
+@pytest.mark.slow
 def test_a_strategy_whose_hook_was_edited_is_trained_again(tmp_path):
     out, source = tmp_path / "runs", installed(tmp_path)
 

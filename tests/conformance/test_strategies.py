@@ -5,17 +5,16 @@ import pytest
 from cl_bench.conformance import kit
 from cl_bench.planning import finding
 
-LONG = {"flatness-er", "gdumb", "kfac-laplace", "mc-sgd"}
-"""Strategies whose checks take over ten seconds of a core in a single scenario."""
+QUICK = {"er", "ewc", "naive"}
+"""Strategies whose first scenario is checked among the quick tests: one of each kind."""
 
-CASES = [
-    pytest.param(
-        case,
-        marks=[pytest.mark.slow] if case.strategy in LONG or not case.first else [],
-        id=str(case),
-    )
-    for case in kit.cases(finding.strategy_names())
-]
+
+def _param(case):
+    quick = case.first and case.strategy in QUICK
+    return pytest.param(case, marks=[] if quick else [pytest.mark.slow], id=str(case))
+
+
+CASES = [_param(case) for case in kit.cases(finding.strategy_names())]
 
 
 @pytest.mark.parametrize("case", CASES)

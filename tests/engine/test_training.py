@@ -65,6 +65,7 @@ ODD = [({"hidden": (20,)}, 8), ({"hidden": (23, 12)}, 2), ({"hidden": ()}, 128)]
 ODD += [({"name": "convnet", "hidden": (12,)}, 32)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["naive", "flatness"])
 @pytest.mark.parametrize(("network", "batch_size"), ODD)
 def test_bits_of_odd_networks(strategy, network, batch_size):

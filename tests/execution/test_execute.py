@@ -111,6 +111,7 @@ def test_a_fault_in_a_strategy_is_reported_and_the_rest_goes_on(tmp_path, faulty
     assert "begin_task" in failure.traceback
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_command_ends_quickly_says_what_is_kept_and_how_to_go_on(tmp_path, number):
     workers = 2 if number == signal.SIGINT else 1
@@ -135,6 +136,7 @@ def test_an_interrupted_command_ends_quickly_says_what_is_kept_and_how_to_go_on(
     assert ends_within(process.pid, seconds=60)
 
 
+@pytest.mark.slow
 def test_workers_end_when_their_parent_is_killed(tmp_path):
     command = [sys.executable, "-m", "cl_bench", "run", "--strategy", "naive", "--out"]
     command += [str(tmp_path), "--wandb", "off", "--workers", "2"]
@@ -163,6 +165,7 @@ def ends_within(group, *, seconds):
     return False
 
 
+@pytest.mark.slow
 def test_a_command_killed_outright_resumes_by_itself(tmp_path):
     """SIGKILL leaves no time to tidy up; what was written must do."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"

@@ -14,6 +14,7 @@ RUN = ["-m", "cl_bench", "run", "--strategy", "naive", "--wandb", "off", "--work
 RUN += ["--set", "benchmark.name=permuted-mnist-5k", "--set", "training.epochs=[9998, 9999]"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("after", "module"),
     [

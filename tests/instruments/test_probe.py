@@ -149,6 +149,7 @@ def test_the_loss_along_lines_is_the_loss_there(hidden):
     torch.testing.assert_close(along, mean_loss(network, batches)(at), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ewc", "er", "gdumb", "joint"])
 def test_training_does_not_feel_it(strategy):
     run = config(strategy, 1, **CLASSES)
@@ -165,6 +166,7 @@ def test_training_does_not_feel_it(strategy):
     assert watched.cost["landscape_bytes"] == 5 * (weights + 150 * (784 + 8))
 
 
+@pytest.mark.slow
 def test_a_convnets_figures_do_not_depend_on_company():
     changes = {
         "network": {"name": "convnet", "hidden": (4,)},
@@ -180,6 +182,7 @@ def test_a_convnets_figures_do_not_depend_on_company():
     assert landscape["sharpness"][0] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "changes"), [("ewc", CLASSES), ("flatness", SMALL)])
 def test_figures_do_not_depend_on_company_or_stops(tmp_path, strategy, changes):
     configs = [config(strategy, seed, **changes) for seed in (4, 1, 2)]

@@ -81,6 +81,7 @@ def noise_word(table, walked=None, quadratic=()):
     return noise_verdict(noise_relations(table), theory_fit(table), walked, quadratic)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("walked", "quadratic", "word"),
     [
@@ -113,6 +114,7 @@ def test_exponents_and_factors_are_those_that_were_put_in():
     assert own["bias_low"] < own["bias"] < own["bias_high"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "word"),
     [

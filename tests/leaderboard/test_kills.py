@@ -32,6 +32,7 @@ def words_of(scene, command, to):
     return ["leaderboard", command, *words, *more]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "before"),
     [
@@ -59,6 +60,7 @@ def test_a_board_whose_writing_was_killed_is_gone_on_with(scene, command, before
         shutil.rmtree(again)
 
 
+@pytest.mark.slow
 def test_a_stopped_writing_is_said_and_is_not_taken_for_another_boards(scene, tmp_path, capsys):
     copies = killed_copies(scene / "boards", tmp_path / "copies", words_of(scene, "add", "{}"))
     board = copies[3] / "three"

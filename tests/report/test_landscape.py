@@ -43,6 +43,7 @@ def found(tmp_path_factory):
     return {"small": record, "again": record}
 
 
+@pytest.mark.slow
 def test_settings_stand_side_by_side(found):
     (row, again) = summary.settings(found)
     assert (row.setting, row.batch, row.seeds) == ("small", 20, 2)

@@ -37,6 +37,7 @@ TINY: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "settings"), FORMS)
 def test_any_strength_gives_finite_numbers(strategy, settings):
     strengths = [10.0**k for k in range(-6, 10)]
@@ -51,6 +52,7 @@ def test_any_strength_gives_finite_numbers(strategy, settings):
     assert len(learnt) > 8, "the strength changes what is learnt"
 
 
+@pytest.mark.slow
 # A few held directions (ldc) cannot hold a whole task.
 @pytest.mark.parametrize("strategy", [name for name in QUADRATIC if name != "ldc"])
 def test_a_strong_penalty_holds_the_first_task(strategy):

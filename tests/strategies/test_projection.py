@@ -198,6 +198,7 @@ def test_runs_of_different_ranks_have_the_bits_they_have_alone(name):
         assert alone.cost["bytes_kept"] == together[number].cost["bytes_kept"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ogd", "gpm"])
 @pytest.mark.parametrize("scenario", [Scenario.TASK, Scenario.DOMAIN])
 def test_a_projection_forgets_less_than_plain_training(name, scenario):

@@ -304,6 +304,7 @@ def naive(scenario):
     return split("naive", scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "scenario", "better"),
     [

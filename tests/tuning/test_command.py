@@ -97,6 +97,7 @@ def test_a_leaderboard_shows_what_each_choice_on_it_cost(tmp_path, capsys):
     assert main(["leaderboard", "verify", str(tmp_path / "small")]) == 0
 
 
+@pytest.mark.slow
 def test_a_command_killed_outright_goes_on_from_what_is_stored(tmp_path, capsys):
     words = [*WORDS, "--out", str(tmp_path), "--set=training.epochs=60"]
     command = [sys.executable, "-m", "cl_bench", *words]

@@ -28,6 +28,7 @@ from tests.avalanche.benchmarks.support import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tasks"),
     [("SplitMNIST", 5), ("SplitFMNIST", 2), ("PermutedMNIST", 3), ("RotatedMNIST", 2)],

@@ -198,6 +198,7 @@ def failed(results):
     return {name for name, result in results.items() if result.outcome is kit.Outcome.FAILED}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_promise_is_found_by_the_check_meant_for_it(name, file):
     body, meant, message = BROKEN[name]

@@ -24,6 +24,7 @@ FEW = 12
 PLACES = 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "board",
     [

@@ -337,6 +337,7 @@ def test_settings_that_came_later_leave_ids_as_they_were(strategy, new):
     assert not set(new) & set(default)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "settings"), FORMS)
 def test_state_round_trips(strategy, settings):
     first, streams = stack(strategy, **settings)

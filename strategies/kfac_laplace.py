@@ -15,7 +15,7 @@ from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import TaskData
 from cl_bench.methods.consolidation import FisherConsolidation, KroneckerConsolidation
 from cl_bench.methods.fisher import fisher_cotangents
-from cl_bench.methods.kronecker import Kronecker
+from cl_bench.methods.kronecker import Kronecker, accumulated
 from cl_bench.methods.layerwise import layer_inputs, layer_signals
 from cl_bench.methods.precision import Precision, Several
 
@@ -69,11 +69,7 @@ class KFACLaplace(FisherConsolidation, KroneckerConsolidation):
             found = [
                 (_moment(s.flatten(1, 2)), _moment(x)) for s, x in zip(signals, inputs, strict=True)
             ]
-            if moments:
-                for total, part in zip(moments, found, strict=True):
-                    total[0].add_(part[0])
-                    total[1].add_(part[1])
-            moments = moments or found
+            moments = accumulated(moments, found)
             seen += batch.labels.shape[1]
             learner.count_passes(cotangents.shape[1] * cotangents.shape[2] / learner.batch_size)
         return [(b.div_(seen), a.div_(seen)) for b, a in moments]

@@ -16,7 +16,7 @@ from torch import Tensor
 from cl_bench.engine.layout import LayerBlocks
 from cl_bench.engine.linalg import gram, symmetric_eigen
 from cl_bench.engine.state import Kept
-from cl_bench.methods.kronecker import Factors
+from cl_bench.methods.kronecker import Factors, accumulated
 
 Kind = Literal["increments", "deviations"]
 
@@ -97,12 +97,7 @@ class Motion(Kept):
         """Take a snapshot [R, D]: its change since the last one is added to `moments`."""
         if self.last is not None:
             found = layer_moments((theta - self.last).unsqueeze(1), layers)
-            if self.moments:
-                for total, part in zip(self.moments, found, strict=True):
-                    total[0].add_(part[0])
-                    total[1].add_(part[1])
-            else:
-                self.moments = found
+            self.moments = accumulated(self.moments, found)
         self.last = theta.clone()
 
 

@@ -21,6 +21,16 @@ Factors = Sequence[tuple[Tensor, Tensor]]
 """B [R, out, out] and A [R, in + 1, in + 1] of each layer."""
 
 
+def accumulated(
+    totals: list[tuple[Tensor, Tensor]], new: list[tuple[Tensor, Tensor]]
+) -> list[tuple[Tensor, Tensor]]:
+    """Add each layer's pair to the totals in place and return them; if none, the new."""
+    for total, part in zip(totals, new, strict=bool(totals)):
+        total[0].add_(part[0])
+        total[1].add_(part[1])
+    return totals or new
+
+
 class Eigenbasis(Kept):
     """The eigenvectors of a layer's row factor B and the leading ones of its column factor A.
 

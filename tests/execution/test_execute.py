@@ -123,7 +123,14 @@ def test_an_interrupted_command_ends_quickly_says_what_is_kept_and_how_to_go_on(
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     store, deadline = RunStore(tmp_path), time.monotonic() + 120
     kept = 1 if workers == 2 else 0  # the short run ends while the long one trains
-    while len(store.paths()) < kept or not unfinished(tmp_path):
+
+    def has_begun() -> bool:
+        """The short run is stored, and the checkpoint is the long one's."""
+        stored = {path.name.rpartition("-")[2] for path in store.paths()}
+        held = {run_id for ids in unfinished(tmp_path).values() for run_id in ids}
+        return len(stored) == kept and bool(held - stored)
+
+    while not has_begun():
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)

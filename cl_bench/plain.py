@@ -28,6 +28,11 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, (int, float, bool, str, type(None))) else str(value)
 
 
+def counted(number: int, word: str) -> str:
+    """Return a number with its noun: `1 run`, `2 runs`."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
 def flatten(values: Mapping[str, Any], prefix: str = "", separator: str = ".") -> dict[str, Any]:
     """Return nested mappings as one, their keys joined: `{"training.batch_size": 64}`.
 

@@ -41,10 +41,12 @@ ROOMS: dict[str, str] = {
     "avalanche": "benchmarks config data engine errors methods metrics planning results seeding",
     "conformance": "benchmarks config engine errors execution planning results seeding",
     "bench": "avalanche benchmarks config data engine errors methods planning results",
-    "cli": "avalanche bench benchmarks config conformance data engine errors execution landscape "
-    "leaderboard metrics planning report results tracking tuning",
+    "api": "benchmarks config data engine errors execution metrics planning report results "
+    "tracking tuning",
+    "cli": "api avalanche bench benchmarks config conformance data engine errors execution "
+    "landscape leaderboard metrics planning report results tracking tuning",
     "__main__": "cli",
-    "__init__": "avalanche config engine methods results",
+    "__init__": "api avalanche config engine methods results",
 }
 # What every room above them may use.
 GROUND = ("errors", "plain", "atomic", "seeding")

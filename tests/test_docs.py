@@ -12,8 +12,9 @@ import typer
 
 from cl_bench.cli import main
 from cl_bench.cli.app import app
-from cl_bench.cli.training import Device, plan_runs, prepare
+from cl_bench.cli.training import Device
 from cl_bench.data.search import NotAvailableError
+from cl_bench.execution.plans import plan_runs, prepare
 from cl_bench.planning import finding, reading
 from cl_bench.planning.settings import settings_of
 from docs.build import ROOT, written_pages

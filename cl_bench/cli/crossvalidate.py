@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cl_bench.cli.output import Format, FormatOption, counted, emit, remark
-from cl_bench.cli.training import DataDirOption, WorkersOption, stored_in, train
+from cl_bench.cli.training import DataDirOption, WorkersOption
 from cl_bench.errors import UserError
+from cl_bench.execution.plans import runs_in, stored_in, train
 
 if TYPE_CHECKING:
     from cl_bench.avalanche.crossvalidation import Finding
@@ -65,7 +66,7 @@ def crossvalidate(
         remark(notice)
     runs = sum(len(stack.configs) for stack in plan.stacks)
     remark(f"training {counted(runs, 'run')}, {counted(len(plan.stored), 'run')} there already")
-    failed = train(plan, work, workers)
+    failed = runs_in(train(plan, work, workers))
     findings = []
     for each in pairs:
         records = [store.read(store.directory(c)) for c in configs[each.name] if store.exists(c)]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cl_bench.cli.output import Format, FormatOption, counted, emit, remark
-from cl_bench.cli.training import DataDirOption, Device, plan_runs, prepare, train
+from cl_bench.cli.training import DataDirOption, Device
 from cl_bench.errors import UserError
+from cl_bench.execution.plans import plan_runs, prepare, train
 from cl_bench.planning.parsing import split_names
 
 if TYPE_CHECKING:

@@ -15,6 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
+from cl_bench.execution.remarks import remark as remark
+from cl_bench.plain import counted as counted
 from cl_bench.plain import plain
 
 Row = Mapping[str, Any]
@@ -61,16 +63,6 @@ def emit_many(tables: Mapping[str, Sequence[Row]], format: str = "table") -> Non
         if number:
             print()
         emit(rows, format, title)
-
-
-def remark(text: str) -> None:
-    """Tell the user something that is not a result, on stderr."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def counted(number: int, word: str) -> str:
-    """Return a number with its noun: `1 run`, `2 runs`."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:

@@ -17,11 +17,9 @@ from cl_bench.cli.training import (
     DeviceOption,
     DownloadOption,
     WorkersOption,
-    plan_runs,
-    prepare,
-    train,
 )
 from cl_bench.errors import UserError, pick
+from cl_bench.execution.plans import plan_runs, prepare, runs_in, train
 from cl_bench.planning.parsing import split_names
 
 if TYPE_CHECKING:
@@ -203,7 +201,7 @@ def _train(
             "are at hand; give their folder with --data-dir or CL_BENCH_DATA"
         )
     try:
-        failed = train(plan, work, workers)
+        failed = runs_in(train(plan, work, workers))
     finally:
         for cell in asked.chosen:
             new = results.entry_from_records(cell, asked.tables[cell.table], out)

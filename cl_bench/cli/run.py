@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cl_bench.api.training import Terms, carry_out
 from cl_bench.cli.output import Format, FormatOption, counted, emit_many, remark
 from cl_bench.cli.training import (
     BenchmarkOption,
@@ -25,18 +25,13 @@ from cl_bench.cli.training import (
     StrategyOption,
     TasksOption,
     WorkersOption,
-    plan_runs,
-    prepare,
-    train,
 )
+from cl_bench.execution.plans import runs_in
 from cl_bench.planning.parsing import parse_seeds, split_names
-from cl_bench.tracking.mode import Mode
 
 if TYPE_CHECKING:
     from cl_bench.config import RunConfig
-    from cl_bench.execution.worker import Work
-    from cl_bench.planning.packing import Plan, Stack
-    from cl_bench.tracking.sink import Sink
+    from cl_bench.planning.packing import Plan
 
 
 def run(
@@ -82,19 +77,14 @@ def run(
         },
         assignments=set_ or [],
     )
-    mode = _mode(wandb)
-    work, workers = prepare(out, device, data_dir, workers)
-    work = replace(
-        work,
-        checkpoint_seconds=checkpoint_seconds or None,
-        checkpoint_steps=checkpoint_steps or None,
+    terms = Terms(
+        out, device, workers, data_dir, download, checkpoint_seconds, checkpoint_steps, wandb
     )
-    plan = plan_runs(protocols, work, workers, download)
     typed = _in_force(context)
-    failed = _carry_out(plan, work, workers, mode, typed)
-    _show(plan, out, format, picture, typed)
-    if failed:
-        remark(f"{counted(failed, 'run')} failed; {_resume(typed)}")
+    done = carry_out(protocols, terms, go_on=_resume(typed))
+    _show(done.plan, out, format, picture, typed)
+    if done.failures:
+        remark(f"{counted(runs_in(done.failures), 'run')} failed; {_resume(typed)}")
         raise typer.Exit(1)
 
 
@@ -118,43 +108,6 @@ def _in_force(context: typer.Context) -> list[str]:
         found.pop(key, None)
         found[key] = part
     return list(itertools.chain(*found.values()))
-
-
-def _mode(text: str) -> Mode:
-    from cl_bench.errors import unknown
-
-    names = {"off": Mode.DISABLED, **{mode.value: mode for mode in Mode}}
-    if text not in names:
-        raise unknown("W&B mode", text, names)
-    return names[text]
-
-
-def _carry_out(plan: Plan, work: Work, workers: int, mode: Mode, typed: Sequence[str]) -> int:
-    """Train the plan's runs, send all of them, and return how many failed."""
-    from cl_bench.tracking.sink import Sink
-
-    with Sink(mode, directory=work.out, say=remark) as sink:
-        if mode != Mode.DISABLED:
-            remark(sink.describe())
-        _send(sink, plan.stored, work.out)
-
-        def on_finished(stack: Stack) -> None:
-            _send(sink, stack.configs, work.out)
-
-        return train(plan, work, workers, on_finished=on_finished, go_on=_resume(typed))
-
-
-def _send(sink: Sink, configs: Sequence[RunConfig], out: Path) -> None:
-    """Send stored runs to W&B, unless they are there; a sink never fails a run."""
-    from cl_bench.results.store import RunStore
-
-    if sink.mode == Mode.DISABLED:
-        return
-    store = RunStore(out)
-    for config in configs:
-        run = store.open(store.directory(config))
-        if not sink.sent_before(config.run_id, run.content["weights_sha256"]):
-            sink.send(run.record())
 
 
 def _show(plan: Plan, out: Path, format: Format, picture: bool, typed: Sequence[str]) -> None:

@@ -17,11 +17,9 @@ from cl_bench.cli.training import (
     DownloadOption,
     StrategyOption,
     WorkersOption,
-    plan_runs,
-    prepare,
-    train,
 )
 from cl_bench.errors import UserError
+from cl_bench.execution.plans import plan_runs, prepare, runs_in, train
 from cl_bench.planning.parsing import split_names
 
 if TYPE_CHECKING:
@@ -147,7 +145,7 @@ def _carry_out(
         return benchmarks.get(wanted, data_dir=work.data_dir, download=download)
 
     def train_all(asked: Sequence[Protocol]) -> None:
-        failed = train(plan_runs(asked, work, workers, download), work, workers)
+        failed = runs_in(train(plan_runs(asked, work, workers, download), work, workers))
         if failed:
             remark(f"{counted(failed, 'run')} failed; the same command tries them again")
             raise typer.Exit(1)

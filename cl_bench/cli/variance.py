@@ -20,11 +20,9 @@ from cl_bench.cli.training import (
     StrategyOption,
     TasksOption,
     WorkersOption,
-    plan_runs,
-    prepare,
-    train,
 )
 from cl_bench.errors import UserError
+from cl_bench.execution.plans import plan_runs, prepare, runs_in, train
 from cl_bench.planning.parsing import split_names
 
 if TYPE_CHECKING:
@@ -76,7 +74,7 @@ def variance(
     grid = [found.model_copy(update={"init_seed": init}) for init in range(inits)]
     work, workers = prepare(out, device, data_dir, workers)
     plan = plan_runs(grid, work, workers, download)
-    failed = train(plan, work, workers)
+    failed = runs_in(train(plan, work, workers))
 
     from cl_bench.report.seeds import as_text, effects
     from cl_bench.results.store import RunStore

@@ -1,7 +1,8 @@
 """cl_bench: how much does each continual-learning method forget?
 
-Importing the package costs nothing; `cl_bench.load("runs")` returns finished runs as a tidy
-DataFrame, `cl_bench.to_avalanche(benchmark, seed)` a task stream as Avalanche has them,
+Importing the package costs nothing. `cl_bench.run(["ewc", "flatness"], "split-mnist")` trains
+strategies, `cl_bench.load("runs")` returns finished runs as a tidy DataFrame,
+`cl_bench.to_avalanche(benchmark, seed)` a task stream as Avalanche has them,
 `cl_bench.StrategyPlugin("flatness")` a strategy for Avalanche's training loop, and the command
 line is `python -m cl_bench`. `Strategy`, `setting` and the rest are what a strategy of one's own
 is written with (docs/strategies.md).
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
 
 if TYPE_CHECKING:
+    from cl_bench.api.running import TrainingError, run
+    from cl_bench.api.runs import Runs
     from cl_bench.avalanche.plugin import StrategyPlugin
     from cl_bench.avalanche.to_avalanche import to_avalanche
     from cl_bench.config import Scenario
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from cl_bench.engine.strategy import Strategy
     from cl_bench.engine.tasks import Batch, TaskData
     from cl_bench.engine.trained import Trained
+    from cl_bench.errors import UserError
     from cl_bench.methods.consolidation import Consolidation
     from cl_bench.methods.exploration import Exploration
     from cl_bench.methods.fisher import diagonal_fisher
@@ -40,6 +44,9 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOME = {
+    "api.running": ("TrainingError", "run"),
+    "api.runs": ("Runs",),
+    "errors": ("UserError",),
     "avalanche.plugin": ("StrategyPlugin",),
     "avalanche.to_avalanche": ("to_avalanche",),
     "config": ("Scenario",),
@@ -75,16 +82,20 @@ __all__ = [
     "Precision",
     "Projection",
     "Replay",
+    "Runs",
     "Scenario",
     "Strategy",
     "StrategyPlugin",
     "TaskData",
     "Trained",
+    "TrainingError",
+    "UserError",
     "__version__",
     "cross_entropy",
     "diagonal_fisher",
     "load",
     "masked",
+    "run",
     "setting",
     "to_avalanche",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cl_bench.errors import unknown
+from cl_bench.errors import UserError, unknown
 from cl_bench.execution.plans import plan_runs, prepare, train
 from cl_bench.execution.remarks import Say, remark
 from cl_bench.tracking.mode import Mode
@@ -66,6 +66,9 @@ def carry_out(
         Interrupted: by Ctrl-C or a polite kill; what has been trained is kept.
     """
     mode = _mode(terms.wandb)
+    for name in ("checkpoint_seconds", "checkpoint_steps"):
+        if (value := getattr(terms, name)) < 0:
+            raise UserError(f"{name} = {value}: should be 0 or more")
     work, workers = prepare(terms.out, terms.device, terms.data_dir, terms.workers)
     work = replace(
         work,

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cl_bench.errors import UserError, unknown
 from cl_bench.execution.remarks import Say, remark
 from cl_bench.plain import counted
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from cl_bench.execution.worker import Work
     from cl_bench.planning.packing import Plan, Stack
     from cl_bench.results.store import RunStore
+
+DEVICES = ("auto", "cpu", "cuda")
 
 
 def prepare(out: Path, device: str, data_dir: Path | None, workers: int | None) -> tuple[Work, int]:
@@ -39,6 +42,10 @@ def prepare(out: Path, device: str, data_dir: Path | None, workers: int | None) 
     from cl_bench.planning import finding
     from cl_bench.results.store import RunStore
 
+    if device not in DEVICES:
+        raise unknown("device", device, DEVICES)
+    if workers is not None and workers < 1:
+        raise UserError(f"workers = {workers}: should be at least 1")
     chosen = pick_device(device).type
     RunStore(out).check_writable()
     work = Work(out, chosen, data_dir, tuple(finding.added_files()))

@@ -13,23 +13,22 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Generic, TypeVar
 
 from cl_bench.errors import UserError
-from cl_bench.execution.signals import ctrl_c_held_back, interruptible, uninterrupted
+from cl_bench.execution.signals import interruptible, uninterrupted
+from cl_bench.execution.starting import starting
 
 GRACE = 2.0
 """Seconds that workers are given to end before they are killed."""
 REPORT_EVERY = 0.2
 """Seconds between a part's reports of progress, unless it turns to something else."""
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 Part = TypeVar("Part")
 Report = Callable[[str, float], None]
@@ -83,6 +82,7 @@ def carry_out(
     *,
     workers: int = 1,
     watcher: Watcher[Part] | None = None,
+    here: Callable[[Part], bool] = lambda part: False,
 ) -> Outcome[Part]:
     """Do every part; one that fails does not stop the others.
 
@@ -93,11 +93,12 @@ def carry_out(
         parts: what to do, in this order.
         workers: how many processes work at the same time, on one part each.
         watcher: is told of progress, of each finished part and of each failure.
+        here: whether the calling process alone can do a part; it does so while others work.
 
     Raises:
         Interrupted: on SIGINT or SIGTERM, once all workers have ended.
     """
-    pool = _Pool(function, parts, watcher or Watcher())
+    pool = _Pool(function, parts, watcher or Watcher(), here)
     with interruptible(signal.SIGINT, signal.SIGTERM):
         if min(workers, len(parts)) <= 1:
             pool.run_here()
@@ -118,43 +119,63 @@ class _Pool(Generic[Part]):
     """The parent's side of the worker processes."""
 
     def __init__(
-        self, function: Function[Part], parts: Sequence[Part], watcher: Watcher[Part]
+        self,
+        function: Function[Part],
+        parts: Sequence[Part],
+        watcher: Watcher[Part],
+        here: Callable[[Part], bool],
     ) -> None:
         self.function = function
         self.parts = parts
         self.watcher = watcher
-        self.queue = list(range(len(parts)))
+        self.own = [number for number, part in enumerate(parts) if here(part)]
+        self.queue = [number for number in range(len(parts)) if number not in self.own]
         self.workers: list[_Worker] = []
         self.outcome: Outcome[Part] = Outcome()
 
     def run_here(self) -> None:
-        for number, part in enumerate(self.parts):
-            try:
-                with redirect_stdout(sys.stderr):  # what a strategy prints is no result
-                    self.function(part, _throttled(partial(self.watcher.progress, number)))
-            except (Exception, SystemExit) as error:
-                self._fail(number, *_explain(error))
-            else:
-                self._finish(number)
+        for number in range(len(self.parts)):
+            self._do(number, partial(self.watcher.progress, number))
 
     def run(self, size: int) -> None:
         try:
-            for _ in range(size):
+            for _ in range(min(size - bool(self.own), len(self.queue))):
                 self._start()
+            for number in self.own:
+                self._do(number, partial(self._progress_here, number))
+            if self.own and self.queue:
+                self._start()  # in the place of this process
             while self.workers:
-                ready = wait([worker.connection for worker in self.workers])
-                for worker in [w for w in self.workers if w.connection in ready]:
-                    self._listen(worker)
+                self._listen_to_all(None)
         finally:
             with uninterrupted():
                 self._stop()
+
+    def _do(self, number: int, report: Report) -> None:
+        """Do a part in this process."""
+        try:
+            with redirect_stdout(sys.stderr):  # what a strategy prints is no result
+                self.function(self.parts[number], _throttled(report))
+        except (Exception, SystemExit) as error:
+            self._fail(number, *_explain(error))
+        else:
+            self._finish(number)
+
+    def _progress_here(self, number: int, doing: str, share: float) -> None:
+        self.watcher.progress(number, doing, share)
+        self._listen_to_all(0)
+
+    def _listen_to_all(self, seconds: float | None) -> None:
+        """Hear what workers have sent; None waits for it."""
+        ready = wait([worker.connection for worker in self.workers], seconds)
+        for worker in [w for w in self.workers if w.connection in ready]:
+            self._listen(worker)
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self.function), daemon=True)
-        resource_tracker.ensure_running()  # which would let Ctrl-C in again
-        with _one_thread_each(), ctrl_c_held_back():
+        with starting():
             process.start()
             worker = _Worker(process, ours)
             self.workers.append(worker)
@@ -277,18 +298,3 @@ def _explain(error: BaseException) -> tuple[str, str]:
         return str(error), ""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}", "".join(traceback.format_exception(error))
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let processes that start in here take one thread, in every library they load."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -32,8 +32,19 @@ class Work:
 def execute(
     stacks: Sequence[Stack], work: Work, *, workers: int = 1, watcher: Watcher[Stack] | None = None
 ) -> Outcome[Stack]:
-    """Train every stack and store its records (`pool.carry_out`)."""
-    return carry_out(partial(train_and_store, work), stacks, workers=workers, watcher=watcher)
+    """Train every stack and store its records (`pool.carry_out`).
+
+    Strategies that only this process knows are trained in it, beside the workers.
+    """
+    from cl_bench.planning import session
+
+    return carry_out(
+        partial(train_and_store, work),
+        stacks,
+        workers=workers,
+        watcher=watcher,
+        here=lambda stack: session.find(stack.configs[0].strategy.name) is not None,
+    )
 
 
 def train_and_store(work: Work, stack: Stack, report: Report) -> None:

@@ -1,7 +1,8 @@
 """Where strategies are found by name, without importing one until it is used.
 
 A strategy is a file in `strategies/`, an entry point of the group `cl_bench.strategies` in
-another package, a file anywhere, given by its path, or another library's (`avalanche:EWC`).
+another package, a file anywhere, given by its path, a class of the running program (`session`), or
+another library's (`avalanche:EWC`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_bench.config import Scenario
 from cl_bench.errors import UserError, unknown
-from cl_bench.planning import declared
+from cl_bench.planning import declared, importing, session
 
 if TYPE_CHECKING:
     from cl_bench.engine.strategy import Strategy
@@ -45,7 +46,7 @@ def folder(kind: str) -> Path:
 
 def strategy_names() -> list[str]:
     """Return the name of every strategy that the engine can run, in alphabetical order."""
-    return sorted({*_own_files(), *_entry_points(), *_added})
+    return sorted({*_own_files(), *_entry_points(), *_added, *session.names()})
 
 
 def foreign_names() -> list[str]:
@@ -93,7 +94,7 @@ def resolve(name: str) -> str:
         if name not in foreign_names():
             raise unknown("strategy", name, foreign_names())
         return name
-    if name not in _own_files() and name not in _entry_points() and name not in _added:
+    if name not in strategy_names():
         raise unknown("strategy", name, strategy_names())
     return name
 
@@ -114,7 +115,7 @@ def load(name: str) -> type[Strategy]:
     except (Exception, SystemExit) as error:
         raise UserError(f"strategy '{name}' does not import: {_fault(error, name)}") from error
     if isinstance(loaded, ModuleType):
-        return _only_strategy(loaded, name)
+        return importing.only_strategy(loaded, name)
     from cl_bench.engine.strategy import Strategy
 
     if isinstance(loaded, type) and issubclass(loaded, Strategy):
@@ -127,8 +128,10 @@ def _imported(name: str) -> Any:
     if _foreign(name):
         prefix, _, inner = name.partition(":")
         return getattr(importlib.import_module(_PROVIDERS[prefix]), inner)
+    if (there := session.find(name)) is not None:
+        return there
     if name in _added:
-        return _import_file(name, _added[name])
+        return importing.import_file(name, _added[name])
     if name in _own_files():
         _ensure_strategies_package()
         return importlib.import_module(f"{GROUP}.{_own_files()[name].stem}")
@@ -155,6 +158,8 @@ def code_hash(name: str) -> str | None:
     name = resolve(name)
     if _foreign(name):
         return str(importlib.import_module(_PROVIDERS[name.partition(":")[0]]).code_hash())
+    if (there := session.find(name)) is not None:
+        return session.code_of(there)
     if name in _added:
         return hashlib.sha256(_added[name].read_bytes()).hexdigest()
     if name in _own_files():
@@ -171,6 +176,13 @@ def summary(name: str) -> declared.StrategySummary:
         node = _provided(prefix)[inner]
         doc = (ast.get_docstring(node) or "").partition("\n")[0]
         return declared.summary(name, declared.fields_of(node), doc, _provider_file(prefix))
+    if (there := session.find(name)) is not None:
+        scenarios = tuple(each for each in Scenario if each in there.scenarios)
+        doc = (there.__doc__ or "").strip().partition("\n")[0]
+        title = there.title or name
+        return declared.StrategySummary(
+            name, title, there.source, scenarios, doc, None, there.all_data
+        )
     path = _file(name)
     if path is None:
         return declared.StrategySummary(name, name, "", tuple(Scenario), "", None)
@@ -184,7 +196,7 @@ def summary(name: str) -> declared.StrategySummary:
 
 def _file(name: str) -> Path | None:
     """Return the file of a strategy that is not foreign; None where only importing would tell."""
-    if _foreign(name):
+    if _foreign(name) or session.find(name) is not None:
         return None
     return _added.get(name) or _own_files().get(name) or _source_of(_entry_points()[name])
 
@@ -236,41 +248,18 @@ def _ensure_strategies_package() -> None:
         spec.loader.exec_module(module)
 
 
-def _import_file(name: str, path: Path) -> ModuleType:
-    qualified = f"cl_bench_added_{path.stem}"
-    there = sys.modules.get(qualified)
-    if there is not None and there.__file__ == str(path):
-        return there
-    spec = importlib.util.spec_from_file_location(qualified, path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"strategy '{name}': {path} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[qualified] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[qualified]
-        raise
-    return module
+def name_of_module(module: str, kind: str) -> str | None:
+    """Return the name of the strategy that a class of a module is known by; None where it is new.
 
-
-def _only_strategy(module: ModuleType, name: str) -> type[Strategy]:
-    from cl_bench.engine.strategy import Strategy
-
-    found = [
-        value
-        for key, value in vars(module).items()
-        if isinstance(value, type)
-        and issubclass(value, Strategy)
-        and value.__module__ == module.__name__
-        and not key.startswith("_")
-    ]
-    if len(found) != 1:
-        names = ", ".join(value.__name__ for value in found) or "none"
-        raise UserError(
-            f"strategy '{name}': its file must define one subclass of Strategy; found {names}"
-        )
-    return found[0]
+    Args:
+        module: the name of the module that defines it.
+        kind: the class's own name.
+    """
+    known = {f"{GROUP}.{path.stem}": name for name, path in _own_files().items()}
+    known |= {f"{importing.PREFIX}{path.stem}": name for name, path in _added.items()}
+    known |= {point.module: name for name, point in _entry_points().items()}
+    known |= {name: f"{prefix}:{kind}" for prefix, name in _PROVIDERS.items()}
+    return known.get(module)
 
 
 def _source_of(point: EntryPoint) -> Path | None:

@@ -44,13 +44,19 @@ def draw(accuracy: pd.DataFrame, path: Path) -> None:
             but such that diverged.
     """
     check_path(path)
-    accuracy = accuracy[~accuracy["diverged"].astype(bool)]
-    if accuracy.empty:
-        raise UserError("there is nothing to draw: every run diverged")
+    accuracy = drawable(accuracy)
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
         save(picture(accuracy), path)
+
+
+def drawable(accuracy: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of runs that did not diverge; a `UserError` where none is left."""
+    accuracy = accuracy[~accuracy["diverged"].astype(bool)]
+    if accuracy.empty:
+        raise UserError("there is nothing to draw: every run diverged")
+    return accuracy
 
 
 def picture(accuracy: pd.DataFrame) -> Figure:

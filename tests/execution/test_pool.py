@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from cl_bench.errors import UserError
-from cl_bench.execution.pool import THREAD_VARIABLES, Watcher, carry_out
+from cl_bench.execution.pool import Watcher, carry_out
+from cl_bench.execution.starting import THREAD_VARIABLES
 
 
 class Notes(Watcher[str]):

@@ -77,6 +77,8 @@ class BenchmarkConfig(Section):
     """Black pixels put around each image before a task permutes or turns it."""
     identity_first: bool = added_later(False)
     """Permuted benchmarks: the first task shows the images as they are."""
+    content: str | None = added_later(None)
+    """Of a benchmark from outside the suite: a hash of its arrays, or of its source and data."""
 
 
 def _widths(value: Any) -> Any:

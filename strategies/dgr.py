@@ -36,6 +36,7 @@ class DGR(Strategy):
 
     title = "DGR"
     source = "Shin et al. 2017, NeurIPS (arXiv 1705.08690), eq. 1; van de Ven & Tolias 2019"
+    makes_pixels = True
 
     distill: bool = setting(
         False, "train generated images on the old probabilities, not on the likeliest label"

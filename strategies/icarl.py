@@ -15,7 +15,7 @@ from torch.nn import functional
 from cl_bench.config import Scenario
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.settings import setting
-from cl_bench.engine.tasks import PIXEL_SCALE, Batch, TaskData
+from cl_bench.engine.tasks import Batch, TaskData, shown
 from cl_bench.methods.replay import Rehearsal
 
 FARTHEST = -4.0
@@ -50,7 +50,7 @@ class ICaRL(Rehearsal):
         self.classes: list[int] = []
         """The S outputs that have exemplars, in the order they came."""
         self.exemplars: Tensor | None = None
-        """uint8 [R, S, m, F], each class's in the order they were chosen."""
+        """As kept, [R, S, m, F], each class's in the order they were chosen."""
         self.held = torch.zeros(learner.runs, 0, dtype=torch.bool, device=learner.device)
         """bool [R, S], whether a run has exemplars of a class: had its data any image of it."""
         self.means: Tensor | None = None
@@ -82,7 +82,10 @@ class ICaRL(Rehearsal):
         index = drawn.topk(count, 1).indices.gather(1, turn)
         labels = self._seen()[index // places]
         mask = learner.outputs_of(learner.outputs.of_task.long().argmax(0)[labels])
-        return batch.joined(Batch(_floats(_at(exemplars, index)), labels, mask, name="replay"))
+        images = shown(_at(exemplars, index))
+        return batch.joined(
+            Batch(images, labels, mask, name="replay", as_bytes=exemplars.dtype == torch.uint8)
+        )
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         learner = self.learner
@@ -108,7 +111,7 @@ class ICaRL(Rehearsal):
         if self.exemplars is not None:
             chosen = torch.cat([self.exemplars[:, :, :places], chosen], 1)
         self.exemplars = chosen
-        features = self._features(_floats(chosen.flatten(1, 2)))
+        features = self._features(shown(chosen.flatten(1, 2)))
         self.means = functional.normalize(features.unflatten(1, chosen.shape[1:3]).mean(2), dim=-1)
         self.old = self.theta.clone()
 
@@ -128,7 +131,7 @@ class ICaRL(Rehearsal):
         A class with fewer candidates than places has some of them more than once.
 
         Returns:
-            uint8 [R, c, places, F], black where a run has no candidate, and bool [R, c].
+            As kept, [R, c, places, F], black where a run has no candidate, and bool [R, c].
         """
         batches = list(task.sample(self.candidates, "candidates"))
         features = torch.cat([self._features(batch.images) for batch in batches], 1)
@@ -148,8 +151,8 @@ class ICaRL(Rehearsal):
             total += _at(features, best)
             chosen.append(best)
         index = torch.stack(chosen, 2).flatten(1)
-        images = _at(torch.cat([batch.images for batch in batches], 1), index)
-        images = images.div_(PIXEL_SCALE).round_().to(torch.uint8).unflatten(1, (-1, places))
+        images = _at(torch.cat([batch.kept() for batch in batches], 1), index)
+        images = images.unflatten(1, (-1, places))
         held = of_class.any(-1)
         return images.mul_(held[:, :, None, None]), held
 
@@ -166,7 +169,3 @@ class ICaRL(Rehearsal):
 def _at(values: Tensor, index: Tensor) -> Tensor:
     """Return the values [R, n, …] at places [R, k] of each run, [R, k, …]."""
     return values[torch.arange(len(values), device=values.device).unsqueeze(1), index]
-
-
-def _floats(images: Tensor) -> Tensor:
-    return images.to(torch.float32).mul_(PIXEL_SCALE)

@@ -236,9 +236,7 @@ class Experiences(Benchmark):
         mask[0, list(outputs)] = True
         self.output_mask = np.concatenate([self.output_mask, mask])
         self.n_tasks += 1
-        # `TaskData` divides by 255 whatever it is given.
-        values = seen * 255
-        images = values.round().to(torch.uint8) if are_bytes(seen) else values
+        images = (seen * 255).round().to(torch.uint8) if are_bytes(seen) else seen.float()
         self._now = Examples(images.cpu().numpy(), labels.cpu().numpy())
 
     def examples(self, seed: int, task: int, split: Split) -> Examples:

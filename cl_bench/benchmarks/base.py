@@ -14,6 +14,7 @@ import numpy as np
 
 from cl_bench.config import BenchmarkConfig, Scenario
 from cl_bench.data import Dataset
+from cl_bench.errors import UserError
 
 Split = Literal["train", "valid", "test"]
 
@@ -23,7 +24,7 @@ class Examples:
     """Images and labels of one task and split, ready for the engine."""
 
     images: np.ndarray
-    """uint8 [n, height * width * channels], C-contiguous."""
+    """uint8 [n, channels * height * width], C-contiguous; features are float32 [n, F]."""
     labels: np.ndarray
     """int64 [n]: the index of the network output that is right."""
 
@@ -45,7 +46,7 @@ class Benchmark(ABC):
     n_tasks: int
     n_outputs: int
     input_shape: tuple[int, ...]
-    """Channels, height, width."""
+    """Channels, height, width; (1, 1, F) of features."""
     output_mask: np.ndarray
     """bool [n_tasks, n_outputs]: the outputs that belong to each task."""
     notice: str | None = None
@@ -66,6 +67,33 @@ class Benchmark(ABC):
     @abstractmethod
     def stream_id(self, seed: int) -> str:
         """Return a hash (16 hexadecimal digits) of all that makes the stream of this seed."""
+
+    def configured(self, config: BenchmarkConfig) -> Benchmark:
+        """Return this benchmark under another configuration of the same name.
+
+        What the configuration does not set stays as it is here.
+
+        Raises:
+            UserError: it asks for what this benchmark cannot be.
+        """
+        for key, value in self._merged(config).model_dump().items():
+            if value != (own := getattr(self.config, key)):
+                raise UserError(
+                    f"benchmark.{key} = {value}: {self.name} is an object with {key} = {own}"
+                )
+        return self
+
+    def _merged(self, config: BenchmarkConfig) -> BenchmarkConfig:
+        """Return a configuration with what it does not set taken from this benchmark's own."""
+        given = {key: getattr(config, key) for key in config.model_fields_set - {"name"}}
+        if (was := given.pop("content", None)) not in (None, self.config.content):
+            raise UserError(
+                f"benchmark '{self.name}' has changed: its content is {self.config.content}, the"
+                f" run asks for {was}"
+            )
+        return self.config.model_copy(
+            update={key: value for key, value in given.items() if value is not None}
+        )
 
     @abstractmethod
     def describe(self, seed: int) -> list[dict[str, object]]:

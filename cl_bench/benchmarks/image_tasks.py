@@ -153,6 +153,10 @@ class ImageTasks(Benchmark):
                     digest.update(_row_bytes(split, self._chosen_rows(seed, task, split)))
         return digest.hexdigest()[:16]
 
+    def configured(self, config: BenchmarkConfig) -> ImageTasks:
+        """Return the same tasks under another configuration, on the same data."""
+        return type(self)(self._merged(config), self.dataset)
+
     @property
     def _splits(self) -> tuple[Split, ...]:
         held_out = self.config.validation_fraction > 0

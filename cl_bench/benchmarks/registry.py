@@ -7,6 +7,7 @@ own provides.
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from cl_bench.benchmarks.image_tasks import ImageTasks
 from cl_bench.benchmarks.permuted import Permuted
 from cl_bench.benchmarks.rotated import Rotated
 from cl_bench.config import BenchmarkConfig
-from cl_bench.errors import unknown
+from cl_bench.errors import UserError, unknown
 
 _FAMILIES: dict[str, type[ImageTasks]] = {
     family.family: family for family in (Permuted, SplitClasses, Rotated, TwoTask)
 }
+_added: dict[str, Benchmark] = {}
+"""Benchmarks from outside the suite, by name."""
 _PROVIDERS = {"avalanche": "cl_bench.avalanche.benchmarks"}
 """Prefix of names to the module that has the functions of this one for them; it is imported when
 it is asked for."""
@@ -31,7 +34,26 @@ def names() -> list[str]:
     """Return the names of all benchmarks; loads no data."""
     own = [f"{family}-{dataset}" for family in _FAMILIES for dataset in data.names()]
     providers = (importlib.import_module(module) for module in _PROVIDERS.values())
-    return own + [name for provider in providers for name in provider.names()]
+    return [*own, *_added, *(name for provider in providers for name in provider.names())]
+
+
+def add(benchmark: Benchmark) -> str:
+    """Make a benchmark object known by its name in this process, and return the name.
+
+    Raises:
+        UserError: the name is taken by another benchmark, or cannot be one.
+    """
+    name = benchmark.name
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise UserError(
+            f"'{name}' cannot be a benchmark's name: give letters, digits, '-', '_', '.'"
+        )
+    if name in names() and (
+        name not in _added or _added[name].config.content != benchmark.config.content
+    ):
+        raise UserError(f"the name '{name}' is taken by another benchmark; choose another")
+    _added[name] = benchmark
+    return name
 
 
 def summary(name: str) -> dict[str, object]:
@@ -43,6 +65,14 @@ def summary(name: str) -> dict[str, object]:
     if provider := _provider(name):
         found: dict[str, object] = provider.summary(name)
         return found
+    if benchmark := _added.get(name):
+        return {
+            "name": name,
+            "title": getattr(benchmark, "title", type(benchmark).__name__),
+            "scenarios": [scenario.value for scenario in benchmark.scenarios],
+            "default tasks": benchmark.n_tasks,
+            "source": getattr(benchmark, "source", ""),
+        }
     family, dataset = _parts(name)
     return {
         "name": name,
@@ -62,6 +92,8 @@ def resolved(config: BenchmarkConfig) -> BenchmarkConfig:
     if provider := _provider(config.name):
         found: BenchmarkConfig = provider.resolved(config)
         return found
+    if config.name in _added:
+        return _added[config.name].configured(config).config
     family, _ = _parts(config.name)
     family.check(config)
     return config.model_copy(
@@ -92,6 +124,8 @@ def get(config: BenchmarkConfig, data_dir: Path | None = None, download: bool = 
     if provider := _provider(config.name):
         benchmark: Benchmark = provider.get(config, data_dir, download)
         return benchmark
+    if config.name in _added:
+        return _added[config.name].configured(config)
     family, dataset_name = _parts(config.name)
     family.check(config)
     found = data.resolve(dataset_name, data_dir, download)

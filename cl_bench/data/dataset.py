@@ -18,15 +18,15 @@ class Dataset:
     name: str
     """The data that are really here ("mnist-5k" where the full MNIST was not found)."""
     train_images: np.ndarray
-    """uint8 [N, channels * height * width]."""
+    """uint8 [N, channels * height * width]; features are float32 [N, F]."""
     train_labels: np.ndarray
     """int64 [N]: the class, from 0."""
     test_images: np.ndarray
-    """uint8 [M, channels * height * width]."""
+    """uint8 [M, channels * height * width]; float32 [M, F]."""
     test_labels: np.ndarray
     """int64 [M]."""
     input_shape: tuple[int, int, int]
-    """Channels, height, width."""
+    """Channels, height, width; (1, 1, F) of features."""
     n_classes: int
     checksum: str
     """16 hexadecimal digits of the SHA-256 of all four arrays."""
@@ -45,19 +45,20 @@ def make_dataset(
 
     Args:
         name: the dataset's name.
-        train: uint8 images [N, pixels] and their labels [N].
+        train: uint8 images [N, pixels] or float features [N, F], and their labels [N].
         test: the same of the test set.
         input_shape: channels, height, width.
         source: where the data were found, for people.
     """
+    kind = np.float32 if np.issubdtype(train[0].dtype, np.floating) else np.uint8
     pairs = [
-        (np.ascontiguousarray(images, np.uint8), np.ascontiguousarray(labels, np.int64))
+        (np.ascontiguousarray(images, kind), np.ascontiguousarray(labels, np.int64))
         for images, labels in (train, test)
     ]
     checksum = hashlib.sha256()
     for images, labels in pairs:
         checksum.update(repr((images.shape, input_shape)).encode())
-        checksum.update(images.data)
+        checksum.update(images.astype(images.dtype.newbyteorder("<"), copy=False).data)
         checksum.update(labels.astype("<i8").data)
         images.flags.writeable = False
         labels.flags.writeable = False

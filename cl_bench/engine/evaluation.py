@@ -12,7 +12,7 @@ from torch.nn import functional
 from cl_bench.config import Scenario
 from cl_bench.engine.losses import masked
 from cl_bench.engine.strategy import Strategy
-from cl_bench.engine.tasks import PIXEL_SCALE, Streams
+from cl_bench.engine.tasks import Streams, shown
 
 CHUNK = 500
 CACHE_BYTES = 512 * 2**20
@@ -52,13 +52,14 @@ class Evaluator:
         sizes = [len(p.labels) for p in parts]
         # Whole chunks only: no product's shape depends on the other seeds' numbers.
         padded = -(-max(sizes) // CHUNK) * CHUNK
-        images = torch.zeros(len(parts), padded, parts[0].images.shape[1], dtype=torch.uint8)
+        kept = torch.from_numpy(parts[0].images)
+        images = torch.zeros(len(parts), padded, kept.shape[1], dtype=kept.dtype)
         labels = torch.full((len(parts), padded), -1)
         for u, part in enumerate(parts):
             images[u, : sizes[u]] = torch.from_numpy(part.images)
             labels[u, : sizes[u]] = torch.from_numpy(part.labels)
         data = (images.to(streams.device), labels.to(streams.device), sizes)
-        if images.numel() * streams.benchmark.n_tasks <= CACHE_BYTES:
+        if images.nbytes * streams.benchmark.n_tasks <= CACHE_BYTES:
             self._cache[task] = data
         return data
 
@@ -81,7 +82,7 @@ class Evaluator:
         table = torch.zeros(runs, outputs * outputs, dtype=torch.int64, device=streams.device)
         for start in range(0, labels.shape[1], CHUNK):
             span = slice(start, start + CHUNK)
-            x = self._for_runs(images[:, span].to(torch.float32).mul_(PIXEL_SCALE))
+            x = self._for_runs(shown(images[:, span]))
             y = self._for_runs(labels[:, span])
             real = y >= 0
             target = y.clamp(min=0)

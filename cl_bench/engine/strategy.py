@@ -38,6 +38,8 @@ class Strategy:
     """Whether each task starts from the initial weights."""
     keeps_samples: ClassVar[bool] = False
     """Whether it keeps training images."""
+    makes_pixels: ClassVar[bool] = False
+    """Whether it makes images of its own, of bytes: it cannot do with float features."""
     isolates: ClassVar[bool] = False
     """Whether what it predicts on a task, told which, never changes once that task is learnt."""
     networks: ClassVar[frozenset[str]] = ALL_NETWORKS

@@ -1,7 +1,7 @@
 """One task's training data on the device, and the minibatches that every strategy sees alike.
 
-Images stay uint8; a minibatch is a gather and a scale. Runs of a stack that share a seed share
-their data, and the order of minibatches depends on the seed and the task alone.
+Images stay uint8 (features float32); a minibatch is a gather and a scale. Runs of a stack that
+share a seed share their data, and the order of minibatches depends on the seed and the task alone.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ from cl_bench.seeding import torch_generator
 PIXEL_SCALE = 1 / 255
 
 
+def shown(kept: Tensor) -> Tensor:
+    """Return images as networks take them, float32: bytes over 255, features as they are."""
+    return kept.to(torch.float32).mul_(PIXEL_SCALE) if kept.dtype == torch.uint8 else kept
+
+
 class ForbiddenData(RuntimeError):  # noqa: N818 - it names what was reached for
     """A strategy reached for data that it must not see now."""
 
@@ -30,7 +35,7 @@ class Batch:
     """A minibatch of every run, and the parts that it was joined of."""
 
     images: Tensor
-    """float32 [R, B, F] in [0, 1]."""
+    """float32 [R, B, F]: bytes in [0, 1], features as they are."""
     labels: Tensor
     """int64 [R, B], the network output that is right."""
     mask: Tensor | None
@@ -46,6 +51,14 @@ class Batch:
     logits: Tensor | None = None
     """What the network says of it, [R, B, C]: in `after_step`, what it said in the step."""
     joined_of: tuple[Batch, ...] = ()
+    as_bytes: bool = True
+    """Whether the images are bytes over 255 and may be kept as such; else they are features."""
+
+    def kept(self) -> Tensor:
+        """Return the images as they are kept: uint8 [R, B, F], or float32 where not bytes."""
+        if not self.as_bytes:
+            return self.images
+        return self.images.div(PIXEL_SCALE).round_().to(torch.uint8)
 
     @property
     def parts(self) -> dict[str, Batch]:
@@ -78,6 +91,7 @@ class Batch:
             torch.cat([self.labels, other.labels], 1),
             mask,
             joined_of=(*(self.joined_of or (self,)), *(other.joined_of or (other,))),
+            as_bytes=self.as_bytes and other.as_bytes,
         )
 
     def _full_mask(self, other: Batch) -> Tensor:
@@ -205,6 +219,8 @@ class TaskData:
         self._device = streams.device
         self._images = _join(images, streams.device)
         self._labels = _join(labels, streams.device)
+        self.as_bytes = self._images.dtype == torch.uint8
+        """Whether the images are bytes; else they are features."""
         per_sample_masks = all_so_far and streams.benchmark.scenario is Scenario.TASK
         self._origin = _join(origin, streams.device) if per_sample_masks else None
         self.mask = streams.outputs.competing(task, training=True)
@@ -226,12 +242,13 @@ class TaskData:
             )
         flat = index.reshape(-1)
         raw = self._images.index_select(0, flat)
-        images = raw.to(torch.float32).mul_(PIXEL_SCALE).view(*index.shape, -1)
+        images = shown(raw).view(*index.shape, -1)
         mask = self.mask
         if self._origin is not None:
             mask = self._output_mask[self._origin.index_select(0, flat)]
             mask = mask.view(*index.shape, -1)
-        return Batch(images, self._labels.index_select(0, flat).view(index.shape), mask)
+        labels = self._labels.index_select(0, flat).view(index.shape)
+        return Batch(images, labels, mask, as_bytes=self.as_bytes)
 
     def minibatches(
         self, size: int, steps: int, *purpose: str | int, first: int = 0, short: bool = False

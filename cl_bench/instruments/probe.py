@@ -16,7 +16,7 @@ from torch import Tensor
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.probe import Findings, Probe
 from cl_bench.engine.state import Kept
-from cl_bench.engine.tasks import PIXEL_SCALE, Batch, TaskData
+from cl_bench.engine.tasks import Batch, TaskData, shown
 from cl_bench.instruments.curvature import (
     curvature_along,
     hessian_product,
@@ -51,7 +51,7 @@ class Minimum(Kept):
     theta: Tensor
     """w_j, [R, D]."""
     images: list[Tensor]
-    """uint8 [R, B, F], a minibatch each, all of one size."""
+    """uint8 (float32 where they are features) [R, B, F], a minibatch each, all of one size."""
     labels: list[Tensor]
     """int64 [R, B]."""
 
@@ -89,7 +89,7 @@ class LandscapeProbe(Probe):
         batches = list(task.sample(self.samples, "landscape"))
         found[task.index] = self._minimum(task.index, batches)
         self._snapshots = []
-        pixels = [batch.images.div(PIXEL_SCALE).round_().to(torch.uint8) for batch in batches]
+        pixels = [batch.kept() for batch in batches]
         labels = [batch.labels for batch in batches]
         self._minima.append(Minimum(self.learner.theta.clone(), pixels, labels))
         return found
@@ -127,7 +127,7 @@ class LandscapeProbe(Probe):
         minimum = self._minima[past]
         mask = self.learner.outputs.competing(past, training=True)
         batches = [
-            Batch(pixels.to(torch.float32).mul_(PIXEL_SCALE), labels, mask)
+            Batch(shown(pixels), labels, mask)
             for pixels, labels in zip(minimum.images, minimum.labels, strict=True)
         ]
         step = theta - minimum.theta

@@ -16,7 +16,7 @@ from cl_bench.engine.losses import cross_entropy
 from cl_bench.engine.settings import setting
 from cl_bench.engine.state import Kept
 from cl_bench.engine.strategy import Strategy
-from cl_bench.engine.tasks import PIXEL_SCALE, Batch, TaskData
+from cl_bench.engine.tasks import Batch, TaskData, shown
 
 Balance = Literal["none", "class", "task"]
 
@@ -44,7 +44,7 @@ class Buffer(Kept):
         self.tasks = torch.full(shape, -1, device=device)
         """int64 [R, M]."""
         self.images = torch.empty(learner.runs, 0, dtype=torch.uint8, device=device)
-        """uint8 [R, M, F] once something was added."""
+        """uint8 (float32 where they are features) [R, M, F] once something was added."""
         self.extra: dict[str, Tensor] = {}
         """What is kept besides, by name, [R, M, …]."""
         self._keys = torch.zeros(shape, device=device) if balance != "none" else None
@@ -72,8 +72,7 @@ class Buffer(Kept):
         source = chosen[rows, places]
         self.labels[rows, places] = labels[rows, source]
         self.tasks[rows, places] = self.learner.task
-        pixels = batch.images[rows, source].div(PIXEL_SCALE).round_()
-        self.images[rows, places] = pixels.to(torch.uint8)
+        self.images[rows, places] = self._as_kept(batch)[rows, source]
         if self._keys is not None:
             self._keys[rows, places] = u[rows, source]
         for name, value in extra.items():
@@ -109,17 +108,25 @@ class Buffer(Kept):
         rows = torch.arange(index.shape[0], device=index.device).unsqueeze(1)
         tasks = self.tasks[rows, index]
         return Batch(
-            images=self.images[rows, index].to(torch.float32).mul_(PIXEL_SCALE),
+            images=shown(self.images[rows, index]),
             labels=self.labels[rows, index],
             mask=self.learner.outputs_of(tasks),
             name=name,
             tasks=tasks,
             extra={name: value[rows, index] for name, value in self.extra.items()},
+            as_bytes=self.images.dtype == torch.uint8,
         )
+
+    def _as_kept(self, batch: Batch) -> Tensor:
+        """Return a minibatch's images as they are kept; a buffer of both kinds keeps floats."""
+        if not batch.as_bytes:
+            self.images = shown(self.images)
+        return batch.kept() if self.images.dtype == torch.uint8 else batch.images
 
     def _allocate(self, batch: Batch, extra: dict[str, Tensor]) -> None:
         runs, _, pixels = batch.images.shape
-        self.images = self.images.new_zeros(runs, self.capacity, pixels)
+        kind = torch.uint8 if batch.as_bytes else torch.float32
+        self.images = self.images.new_zeros(runs, self.capacity, pixels, dtype=kind)
         self.extra = {
             name: value.new_zeros(runs, self.capacity, *value.shape[2:])
             for name, value in extra.items()

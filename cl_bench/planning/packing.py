@@ -148,7 +148,7 @@ def runs_that_fit(
     given them) and test sets, the network's weights with what optimiser and strategy keep, and what
     the loss landscape is measured with.
     """
-    pixels = math.prod(benchmark.input_shape)
+    pixels = math.prod(benchmark.input_shape) * benchmark.dataset.train_images.itemsize
     largest = max(benchmark.epoch_size(task) for task in range(benchmark.n_tasks))
     tasks_held = benchmark.n_tasks if strategy.all_data else 1
     images = 2 * pixels * largest * (tasks_held + 0.25 * benchmark.n_tasks)

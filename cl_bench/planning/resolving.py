@@ -35,6 +35,10 @@ def runs_of(protocol: Protocol, benchmark: Benchmark) -> list[RunConfig]:
         kind = finding.load(name)
         check_scenario(name, kind, benchmark)
         _check_network(name, kind, protocol.network.name)
+        if kind.makes_pixels and benchmark.dataset.train_images.dtype != "uint8":
+            raise UserError(
+                f"strategy '{name}' makes images of bytes, and {benchmark.name} has float features"
+            )
         code = finding.code_hash(name)
         for settings in settings_grid(name, given):
             strategy = StrategyConfig(name=name, settings=settings, code=code)

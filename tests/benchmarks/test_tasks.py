@@ -150,7 +150,7 @@ GOOD = arrays([0, 1])
 
 
 def changed(position: int, value: Any) -> Arrays:
-    return tuple(value if k == position else each for k, each in enumerate(GOOD))  # type: ignore[return-value]
+    return tuple(value if k == position else each for k, each in enumerate(GOOD))
 
 
 @pytest.mark.parametrize(

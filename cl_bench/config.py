@@ -61,6 +61,7 @@ class BenchmarkConfig(Section):
     """Which task sequence, and how much of its data."""
 
     name: str = "permuted-mnist"
+    """A name of `list benchmarks`."""
     tasks: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Number of tasks; None is the benchmark's own default."""
     scenario: Scenario | None = None
@@ -96,6 +97,7 @@ class NetworkConfig(Section):
     """The network, one for all runs of a stack."""
 
     name: Literal["mlp", "convnet"] = "mlp"
+    """Its kind."""
     hidden: Annotated[
         tuple[Annotated[int, Field(ge=1, le=100_000)], ...], BeforeValidator(_widths)
     ] = (100, 100)
@@ -121,14 +123,19 @@ class OptimizerConfig(Section):
     """The optimiser's rule and its numbers (torch.optim's names and definitions)."""
 
     name: Literal["sgd", "momentum", "adam", "rmsprop"] = "sgd"
+    """The rule: `sgd`, with `momentum`, `adam` or `rmsprop`."""
     learning_rate: Annotated[float, Field(gt=0, le=1000)] = 0.1
+    """Step size."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Used by `momentum` alone."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of `adam`'s mean gradient."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Of the mean square gradient; `rmsprop` uses it, too, as torch.optim's alpha."""
     epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    """Added to the root of the mean square gradient."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Times the weights, added to their gradient."""
     reset: bool = True
     """Whether the optimiser's state starts anew with each task."""
 
@@ -146,6 +153,7 @@ class TrainingConfig(Section):
     iterations: Annotated[int, Field(ge=1)] | None = None
     """Minibatches a task, in place of epochs."""
     batch_size: Annotated[int, Field(ge=1, le=100_000)] = 64
+    """Images of a minibatch."""
     outputs: Literal["seen", "all"] = "seen"
     """Class-incremental: the outputs that compete in the training loss."""
     last_batch: Literal["carry", "short"] = added_later("carry")
@@ -179,6 +187,7 @@ class EvaluationConfig(Section):
     """What is evaluated besides every task after each task."""
 
     split: Literal["test", "valid"] = "test"
+    """The images it is done on: the test images, or those held out for tuning."""
     every: Annotated[int, Field(ge=1)] | None = None
     """Evaluate all seen tasks every so many steps during training."""
     switch_every: Annotated[int, Field(ge=1)] | None = None

@@ -19,7 +19,7 @@ from cl_bench import benchmarks
 from cl_bench.cli.app import app
 from cl_bench.config import Scenario
 from cl_bench.engine.strategy import ALL_NETWORKS
-from cl_bench.metrics import METRICS
+from cl_bench.metrics import METRICS, NEEDS
 from cl_bench.planning import finding, reading
 from cl_bench.planning.settings import settings_of
 
@@ -142,16 +142,11 @@ def _metrics() -> str:
         "[how](../extending.md).",
     ]
     for metric in METRICS.values():
-        needs = {
-            "matrix": "the evaluations after each task",
-            "curve": "the evaluations during training",
-            "reference": "a joint run of the same protocol and seed",
-        }[metric.needs]
         facts = [
             ("definition", prose(metric.definition)),
             ("better", "higher" if metric.higher_is_better else "lower"),
             ("unit", metric.unit),
-            ("needs", needs),
+            ("needs", NEEDS[metric.needs]),
             ("source", prose(metric.source)),
         ]
         parts += [f"## {metric.name}", _table(("", ""), facts)]

@@ -20,6 +20,7 @@ from cl_bench.cli.check import check
 from cl_bench.cli.compare import compare
 from cl_bench.cli.crossvalidate import crossvalidate
 from cl_bench.cli.data import data
+from cl_bench.cli.describe import describe
 from cl_bench.cli.frontier import frontier
 from cl_bench.cli.landscape import landscape
 from cl_bench.cli.leaderboard import leaderboard
@@ -73,6 +74,7 @@ app.command()(variance)
 app.command()(crossvalidate)
 app.command()(reproduce)
 app.command("list")(list_)
+app.command()(describe)
 app.command()(data)
 app.command()(check)
 app.command()(wandb)

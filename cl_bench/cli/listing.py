@@ -25,6 +25,7 @@ class Kind(StrEnum):
     BENCHMARKS = "benchmarks"
     METRICS = "metrics"
     CONFIGS = "configs"
+    SETTINGS = "settings"
 
 
 def list_(
@@ -37,11 +38,14 @@ def list_(
     ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """List strategies, benchmarks, metrics and configs; or some strategies' settings."""
-    if names and kind is not Kind.STRATEGIES:
+    """List strategies, benchmarks, metrics, configs and settings; or some strategies' settings."""
+    if names and kind not in (Kind.STRATEGIES, Kind.SETTINGS):
         raise UserError(f"{', '.join(names)}: only strategies have settings to list")
     if names:
         _settings(split_names(names, "strategies"), format)
+    elif kind is Kind.SETTINGS and format is Format.TABLE:
+        emit(_keys(), format, "settings of every run")
+        remark("a strategy's own: python -m cl_bench list settings <strategy>")
     elif kind is not None:
         emit(_ROWS[kind](), format, kind.value)
         if kind is Kind.STRATEGIES and format is Format.TABLE:
@@ -110,9 +114,24 @@ def _configs() -> Rows:
     return found
 
 
+def _keys() -> Rows:
+    from cl_bench.planning.keys import keys
+
+    return [
+        {
+            "name": each.setting,
+            "default": each.default,
+            "values": each.values,
+            "meaning": each.meaning,
+        }
+        for each in keys().values()
+    ]
+
+
 _ROWS: dict[Kind, Callable[[], Rows]] = {
     Kind.STRATEGIES: _strategies,
     Kind.BENCHMARKS: _benchmarks,
     Kind.METRICS: _metrics,
     Kind.CONFIGS: _configs,
+    Kind.SETTINGS: _keys,
 }

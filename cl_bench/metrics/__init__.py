@@ -5,6 +5,7 @@ Importing this package loads NumPy alone; `cl_bench.metrics.statistics` needs pa
 
 from cl_bench.metrics.definitions import (
     METRICS,
+    NEEDS,
     Metric,
     figures,
     forgetting_by_task,
@@ -23,6 +24,7 @@ from cl_bench.metrics.evaluations import (
 
 __all__ = [
     "METRICS",
+    "NEEDS",
     "REFERENCE_STRATEGY",
     "Evaluations",
     "Metric",

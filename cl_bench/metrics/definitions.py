@@ -120,6 +120,13 @@ _CHAUDHRY = "Chaudhry et al. 2018, Riemannian Walk, ECCV (arXiv 1801.10112), {}"
 _LOPEZ_PAZ = "Lopez-Paz & Ranzato 2017, GEM, NeurIPS (arXiv 1706.08840), eq. {}"
 _DE_LANGE = "De Lange et al. 2023, ICLR (arXiv 2205.13452), {}"
 
+NEEDS = {
+    "matrix": "the evaluations after each task",
+    "curve": "the evaluations during training",
+    "reference": "a joint run of the same protocol and seed",
+}
+"""What a metric is computed from (`Metric.needs`), for people."""
+
 _TABLE = (
     Metric(
         name="average_accuracy",

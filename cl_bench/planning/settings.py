@@ -36,7 +36,7 @@ def settings_of(name: str) -> list[Setting]:
         Setting(
             setting,
             schema.get("default"),
-            _values(schema),
+            values_text(schema),
             _tuned(schema),
             schema.get("description", ""),
         )
@@ -50,17 +50,37 @@ def _tuned(schema: Mapping[str, Any]) -> str:
     return _range(*schema["tune"]) + (", log" if schema["log"] else "")
 
 
-def _values(schema: Mapping[str, Any]) -> str:
+def values_text(schema: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> str:
+    """Return what a JSON schema allows, for people: `whole, 1 to 10`, `sgd | adam`.
+
+    Args:
+        schema: of the value.
+        known: the schemas that it may refer to by name.
+    """
+    if "$ref" in schema:
+        schema = (known or {})[schema["$ref"].rpartition("/")[2]]
     if "anyOf" in schema:
-        return " or ".join(map(_values, schema["anyOf"]))
+        return " or ".join(values_text(each, known) for each in schema["anyOf"])
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
-    if schema.get("type") == "boolean":
-        return "true | false"
-    if schema.get("type") in ("number", "integer"):
-        kind = "" if schema["type"] == "number" else "whole, "
-        return kind + _range(schema.get("minimum"), schema.get("maximum"))
-    return str(schema.get("const", schema.get("type", "")))
+    kind = schema.get("type")
+    if kind == "array":
+        return f"list of ({values_text(schema['items'], known)})" if "items" in schema else "list"
+    if kind in ("boolean", "null"):
+        return "true | false" if kind == "boolean" else "none"
+    if kind in ("number", "integer"):
+        return ("whole, " if kind == "integer" else "") + _limits(schema)
+    return str(schema.get("const", {"string": "text"}.get(str(kind), kind or "")))
+
+
+def _limits(schema: Mapping[str, Any]) -> str:
+    ends = [schema.get(key) for key in ("minimum", "maximum")]
+    above, below = (schema.get(f"exclusive{side}") for side in ("Minimum", "Maximum"))
+    if above is None and below is None:
+        return _range(*ends)
+    if above is not None:
+        return f"above {above:g}" + ("" if ends[1] is None else f", to {ends[1]:g}")
+    return f"{ends[0]:g} to below {below:g}" if ends[0] is not None else f"below {below:g}"
 
 
 def _range(low: float | None, high: float | None) -> str:

@@ -21,7 +21,7 @@ from cl_bench.planning.settings import Setting, values_text
 @cache
 def keys() -> dict[str, Setting]:
     """Return every key of a protocol but the strategies' own, dotted: `training.epochs`."""
-    found = {}
+    found: dict[str, Setting] = {}
     for section in SECTIONS:
         model = Protocol.model_fields[section].annotation
         assert isinstance(model, type)

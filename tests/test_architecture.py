@@ -30,7 +30,7 @@ ROOMS: dict[str, str] = {
     "methods": "config engine errors seeding",
     "instruments": "config engine errors methods seeding",
     "strategies": "config engine errors instruments methods",
-    "planning": "benchmarks config engine errors results",
+    "planning": "benchmarks config data engine errors results",
     "execution": "benchmarks config engine errors instruments planning results",
     "landscape": "benchmarks config engine errors execution instruments methods metrics results "
     "seeding",

@@ -24,6 +24,8 @@ class ImageTasks(Benchmark):
 
     family: ClassVar[str]
     """The first part of the benchmark's name."""
+    default_dataset: ClassVar[str] = "mnist"
+    """Of a family from a file that is named without a dataset."""
     title: ClassVar[str]
     source: ClassVar[str]
     """The paper whose definition this is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -179,12 +180,9 @@ def _next(strategies: Sequence[str], out: Path, typed: Sequence[str]) -> str:
 
 def _given(typed: Sequence[str], strategies: Sequence[str]) -> list[str]:
     """Return the strategies as they were typed, for a file's path is more than its name."""
-    files = [
-        word
-        for text in typed
-        for word in text.removeprefix("--strategy=").split(",")
-        if word.endswith(".py")
-    ]
+    given = [value for option, value in pairwise(typed) if option == "--strategy"]
+    given += [text.removeprefix("--strategy=") for text in typed if text.startswith("--strategy=")]
+    files = [word for text in given for word in text.split(",") if word.endswith(".py")]
     return files or list(strategies)
 
 

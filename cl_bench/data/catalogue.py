@@ -32,6 +32,8 @@ class Embedded:
     md5: str
     """MD5 of the uncompressed file."""
     test_per_class: int
+    brightest: int = 255
+    """The value in the file that stands for 255."""
 
 
 CATALOGUE: dict[str, Published | Embedded] = {
@@ -69,6 +71,14 @@ CATALOGUE: dict[str, Published | Embedded] = {
             path="data/data/mnist_5k.csv.gz",
             md5="6a6dab69682d018c65e9c04a15bc7b1e",
             test_per_class=100,
+        ),
+        Embedded(
+            name="digits",
+            package="sklearn",
+            path="datasets/data/digits.csv.gz",
+            md5="a0339c30a8a5312a1b6f9e5c719dcce5",
+            test_per_class=36,
+            brightest=16,
         ),
     )
 }

@@ -63,7 +63,8 @@ def _read_embedded(entry: Embedded, file: Path, source: str) -> Dataset:
     table = np.fromstring(content.replace(b"\n", b","), sep=",", dtype=np.int64)
     table = table.reshape(content.count(b"\n"), -1)
     table = table[numpy_generator(entry.name, "split").permutation(len(table))]
-    images, labels = table[:, :-1].astype(np.uint8), table[:, -1]
+    bright, labels = table[:, :-1], table[:, -1]
+    images = ((bright * 255 + entry.brightest // 2) // entry.brightest).astype(np.uint8)
     test = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         test[np.flatnonzero(labels == label)[: entry.test_per_class]] = True

@@ -23,6 +23,8 @@ class Work:
     data_dir: Path | None = None
     strategy_files: tuple[Path, ...] = ()
     """Strategy files from outside the suite (`finding.added_files`)."""
+    benchmarks: tuple[str, ...] = ()
+    """Benchmarks from outside the suite (`bringing.brought`)."""
     checkpoint_seconds: float | None = 15.0
     """Seconds between checkpoints of a stack; None makes none by time."""
     checkpoint_steps: int | None = None
@@ -34,16 +36,21 @@ def execute(
 ) -> Outcome[Stack]:
     """Train every stack and store its records (`pool.carry_out`).
 
-    Strategies that only this process knows are trained in it, beside the workers.
+    Strategies and benchmarks that only this process knows are trained in it, beside the workers.
     """
-    from cl_bench.planning import session
+    from cl_bench.planning import bringing, session
+
+    def only_here(stack: Stack) -> bool:
+        config = stack.configs[0]
+        strategy = session.find(config.strategy.name)
+        return strategy is not None or bringing.known_here_alone(config.benchmark.name)
 
     return carry_out(
         partial(train_and_store, work),
         stacks,
         workers=workers,
         watcher=watcher,
-        here=lambda stack: session.find(stack.configs[0].strategy.name) is not None,
+        here=only_here,
     )
 
 
@@ -51,13 +58,15 @@ def train_and_store(work: Work, stack: Stack, report: Report) -> None:
     """Train one stack, from its checkpoint on if it has one; write a record of each of its runs."""
     from cl_bench.engine import train_stack
     from cl_bench.engine.checkpoint import Checkpoint, path_for
-    from cl_bench.planning import finding
+    from cl_bench.planning import bringing, finding
     from cl_bench.planning.code import code_of
     from cl_bench.results.record import RunRecord
     from cl_bench.results.store import RunStore
 
     for path in work.strategy_files:
         finding.add_file(path)
+    for given in work.benchmarks:
+        bringing.resolve(given)
     store = RunStore(work.out)
     given: dict[str, Any] = {
         "device": work.device,

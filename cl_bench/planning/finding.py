@@ -12,7 +12,6 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-import traceback
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from functools import cache
@@ -113,7 +112,9 @@ def load(name: str) -> type[Strategy]:
     except UserError as error:
         raise UserError(f"strategy '{name}': {error}") from error
     except (Exception, SystemExit) as error:
-        raise UserError(f"strategy '{name}' does not import: {_fault(error, name)}") from error
+        raise UserError(
+            f"strategy '{name}' does not import: {importing.fault(error, _file(name))}"
+        ) from error
     if isinstance(loaded, ModuleType):
         return importing.only_strategy(loaded, name)
     from cl_bench.engine.strategy import Strategy
@@ -136,18 +137,6 @@ def _imported(name: str) -> Any:
         _ensure_strategies_package()
         return importlib.import_module(f"{GROUP}.{_own_files()[name].stem}")
     return _entry_points()[name].load()
-
-
-def _fault(error: BaseException, name: str) -> str:
-    """Return file, line and reason of what was raised while a strategy was imported."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}:{error.lineno}: {error.msg}"
-    file = _file(name)
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if file is not None and Path(frame.filename) == file]
-    at = (own or frames)[-1]
-    reason = " ".join(str(error).split())
-    return f"{at.filename}:{at.lineno}: {type(error).__name__}{reason and ': '}{reason}"
 
 
 def code_hash(name: str) -> str | None:

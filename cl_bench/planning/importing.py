@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ def import_file(name: str, path: Path) -> ModuleType:
         return there
     spec = importlib.util.spec_from_file_location(qualified, path)
     if spec is None or spec.loader is None:
-        raise UserError(f"strategy '{name}': {path} cannot be imported")
+        raise UserError(f"'{name}': {path} cannot be imported")
     module = importlib.util.module_from_spec(spec)
     sys.modules[qualified] = module
     try:
@@ -47,6 +48,17 @@ def import_file(name: str, path: Path) -> ModuleType:
         raise
     _imported_from[qualified] = now
     return module
+
+
+def fault(error: BaseException, file: Path | None) -> str:
+    """Return file, line and reason of what was raised while a file was imported."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: {error.msg}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if file is not None and Path(frame.filename) == file]
+    at = (own or frames)[-1]
+    reason = " ".join(str(error).split())
+    return f"{at.filename}:{at.lineno}: {type(error).__name__}{reason and ': '}{reason}"
 
 
 def strategies_in(module: ModuleType) -> list[type[Strategy]]:

@@ -60,7 +60,17 @@ def read(
     for text in assignments:
         key, value = parse_assignment(text)
         _assign(content, key, value)
-    return [validated(Protocol, point, where) for point in _points(content)]
+    points = _points(content)
+    for point in points:
+        if isinstance(given := point.get("benchmark", {}).get("name"), str) and _is_path(given):
+            from cl_bench.planning import bringing
+
+            point["benchmark"]["name"] = bringing.resolve(given)
+    return [validated(Protocol, point, where) for point in points]
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or ".py" in name or name.endswith(".npz")
 
 
 def _check_keys(content: dict[str, Any], where: str) -> None:

@@ -65,8 +65,8 @@ def train_and_store(work: Work, stack: Stack, report: Report) -> None:
 
     for path in work.strategy_files:
         finding.add_file(path)
-    for given in work.benchmarks:
-        bringing.resolve(given)
+    for benchmark in work.benchmarks:
+        bringing.resolve(benchmark)
     store = RunStore(work.out)
     given: dict[str, Any] = {
         "device": work.device,

@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
 
 if TYPE_CHECKING:
-    from cl_bench.api.running import TrainingError, run
+    from cl_bench.api.running import run
     from cl_bench.api.runs import Runs
+    from cl_bench.api.training import TrainingError
+    from cl_bench.api.tuning import Tuned, tune
     from cl_bench.avalanche.plugin import StrategyPlugin
     from cl_bench.avalanche.to_avalanche import to_avalanche
+    from cl_bench.benchmarks.tasks import Tasks
     from cl_bench.config import Scenario
     from cl_bench.engine.learner import Learner
     from cl_bench.engine.losses import cross_entropy, masked
@@ -44,8 +47,11 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOME = {
-    "api.running": ("TrainingError", "run"),
+    "api.running": ("run",),
     "api.runs": ("Runs",),
+    "api.training": ("TrainingError",),
+    "api.tuning": ("Tuned", "tune"),
+    "benchmarks.tasks": ("Tasks",),
     "errors": ("UserError",),
     "avalanche.plugin": ("StrategyPlugin",),
     "avalanche.to_avalanche": ("to_avalanche",),
@@ -87,8 +93,10 @@ __all__ = [
     "Strategy",
     "StrategyPlugin",
     "TaskData",
+    "Tasks",
     "Trained",
     "TrainingError",
+    "Tuned",
     "UserError",
     "__version__",
     "cross_entropy",
@@ -98,6 +106,7 @@ __all__ = [
     "run",
     "setting",
     "to_avalanche",
+    "tune",
 ]
 
 

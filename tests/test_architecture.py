@@ -46,7 +46,7 @@ ROOMS: dict[str, str] = {
     "cli": "api avalanche bench benchmarks config conformance data engine errors execution "
     "landscape leaderboard metrics planning report results tracking tuning",
     "__main__": "cli",
-    "__init__": "api avalanche config engine methods results",
+    "__init__": "api avalanche benchmarks config engine methods results",
 }
 # What every room above them may use.
 GROUND = ("errors", "plain", "atomic", "seeding")

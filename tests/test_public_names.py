@@ -9,7 +9,9 @@ import cl_bench
 
 PAGE = Path(__file__).parent.parent / "docs" / "strategies.md"
 OF_RUNS = {
+    "Tasks",
     "TrainingError",
+    "Tuned",
     "Runs",
     "StrategyPlugin",
     "UserError",
@@ -17,6 +19,7 @@ OF_RUNS = {
     "load",
     "run",
     "to_avalanche",
+    "tune",
 }
 
 

@@ -7,34 +7,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_bench.api.runs import Runs
-from cl_bench.api.training import Terms, carry_out
+from cl_bench.api.training import Terms, TrainingError, carry_out
 from cl_bench.errors import UserError
 from cl_bench.plain import counted, plain
 
 if TYPE_CHECKING:
+    from cl_bench.benchmarks import Benchmark
     from cl_bench.config import Protocol
     from cl_bench.engine.strategy import Strategy
 
     Named = str | Path | type[Strategy]
     """A strategy: its name, a file, or its class."""
+    Asked = str | Path | Mapping[str, Any]
+    """A name, a file, or settings of the section."""
     Strategies = Named | Iterable[Named] | Mapping[Named, Mapping[str, Any]]
-
-
-class TrainingError(RuntimeError):
-    """Some runs failed in training; the others are stored, and `runs` holds them."""
-
-    def __init__(self, message: str, runs: Runs | None) -> None:
-        super().__init__(message)
-        self.runs = runs
 
 
 def run(
     strategies: Strategies | None = None,
-    benchmark: str | Path | Mapping[str, Any] | None = None,
+    benchmark: Asked | Benchmark | None = None,
     *,
     tasks: int | None = None,
     scenario: str | None = None,
-    network: str | Path | Mapping[str, Any] | None = None,
+    network: Asked | None = None,
     seeds: int | Iterable[int] | None = None,
     config: str | Path | None = None,
     out: str | Path = "runs",
@@ -60,7 +55,8 @@ def run(
             settings; None is the config's, or flatness. A class of an imported file trains in the
             worker processes. One of a script or a notebook's cell, which no other process can
             import, trains in this one while the workers train the others.
-        benchmark: a name of `list benchmarks`, or a mapping of the section's settings.
+        benchmark: a name of `list benchmarks`, a file, a mapping of the section's settings, or a
+            benchmark of one's own (`Tasks.from_arrays`), which this process alone trains on.
         tasks: the number of tasks.
         scenario: "task", "domain" or "class".
         network: a network's name, or a mapping of the section's settings.
@@ -148,12 +144,19 @@ def read(
         if isinstance(value, Mapping):
             options |= _below(spelt.get(key, key), value)
         elif key in ("benchmark", "network"):
-            options[f"{key}.name"] = str(value)
+            options[f"{key}.name"] = _name_of(value)
         else:
             options[key] = _values(value)
     return reading.read(
         None if config is None else str(config), strategies=list(named), options=options
     )
+
+
+def _name_of(value: Any) -> str:
+    """Return the name of a benchmark or network, having made an object known by it."""
+    from cl_bench import benchmarks
+
+    return benchmarks.add(value) if isinstance(value, benchmarks.Benchmark) else str(value)
 
 
 def folder_there(data_dir: str | Path | None) -> Path | None:

@@ -13,6 +13,7 @@ from cl_bench.execution.remarks import Say, remark
 from cl_bench.tracking.mode import Mode
 
 if TYPE_CHECKING:
+    from cl_bench.api.runs import Runs
     from cl_bench.config import Protocol, RunConfig
     from cl_bench.execution.pool import Failure
     from cl_bench.planning.packing import Plan, Stack
@@ -48,6 +49,14 @@ class Done:
     plan: Plan
     failures: tuple[Failure[Stack], ...]
     """The stacks that failed."""
+
+
+class TrainingError(RuntimeError):
+    """Some runs failed in training; the others are stored, and `runs` holds those of `run`."""
+
+    def __init__(self, message: str, runs: Runs | None = None) -> None:
+        super().__init__(message)
+        self.runs = runs
 
 
 def carry_out(

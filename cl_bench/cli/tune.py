@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cl_bench.cli.output import Format, FormatOption, counted, emit_many, remark
+from cl_bench.cli.output import Format, FormatOption, emit_many, remark
 from cl_bench.cli.training import (
     DataDirOption,
     Device,
@@ -18,17 +18,10 @@ from cl_bench.cli.training import (
     StrategyOption,
     WorkersOption,
 )
-from cl_bench.errors import UserError
-from cl_bench.execution.plans import plan_runs, prepare, runs_in, train
 from cl_bench.planning.parsing import split_names
 
 if TYPE_CHECKING:
-    from cl_bench.benchmarks import Benchmark
-    from cl_bench.config import BenchmarkConfig, Protocol
-    from cl_bench.execution.worker import Work
     from cl_bench.tuning.record import TuningRecord
-    from cl_bench.tuning.search import Method
-    from cl_bench.tuning.study import Request
 
 
 PlanOption = Annotated[
@@ -98,28 +91,44 @@ def tune(
 
     Trials that have a record are not run again: type the command again to go on.
     """
+    from cl_bench.api.training import TrainingError
+    from cl_bench.api.tuning import carry_out, method_of, one_protocol, ranges_of, write_configs
+    from cl_bench.planning import reading
     from cl_bench.report.style import check_path
-    from cl_bench.tuning.record import FOLDER
+    from cl_bench.tuning.space import parse_range
     from cl_bench.tuning.study import Request
 
-    protocol = _protocol(config, strategy or [], set_ or [])
+    protocol = one_protocol(
+        reading.read(config, strategies=split_names(strategy), assignments=set_ or [])
+    )
     request = Request(
         protocol=protocol,
         trials=trials,
         seeds=seeds,
         first_seed=first_seed,
-        method=_method(method),
+        method=method_of(method),
         metric=metric,
         validation_fraction=validation_fraction,
-        ranges=_ranges(range_ or [], protocol),
+        ranges=ranges_of(map(parse_range, range_ or []), protocol),
         learning_rate=tune_learning_rate,
     )
     request.check()
     if picture is not None:
         check_path(picture)
-    work, workers = prepare(out / FOLDER / "runs", device, data_dir, workers)
     label = Path(config).stem if config else protocol.benchmark.name
-    records = _carry_out(request, out, label, work, workers, download)
+    try:
+        records = carry_out(
+            request,
+            out,
+            label,
+            device=device,
+            workers=workers,
+            data_dir=data_dir,
+            download=download,
+        )
+    except TrainingError as error:
+        remark(f"{error}; the same command tries them again")
+        raise typer.Exit(1) from None
     _show(records, format)
     if picture is not None:
         _draw(list(records.values()), picture)
@@ -127,41 +136,9 @@ def tune(
     where += ["--data-dir", str(data_dir)] if data_dir is not None else []
     for line in _commands(list(records.values()), config, set_ or [], where):
         remark(line)
-    for path in _write_configs(request, records):
+    for path in write_configs(request, records):
         words = ["run", "--config", str(path), "--seeds", "10", *where]
         remark(f"next: python -m cl_bench {shlex.join(words)}")
-
-
-def _carry_out(
-    request: Request, out: Path, label: str, work: Work, workers: int, download: bool
-) -> dict[Path, TuningRecord]:
-    """Train the trials that have no record yet; return each strategy's record by its file."""
-    from cl_bench import benchmarks
-    from cl_bench.results.store import RunStore
-    from cl_bench.tuning import record
-    from cl_bench.tuning.study import Study, drive
-
-    def get_benchmark(wanted: BenchmarkConfig) -> Benchmark:
-        return benchmarks.get(wanted, data_dir=work.data_dir, download=download)
-
-    def train_all(asked: Sequence[Protocol]) -> None:
-        failed = runs_in(train(plan_runs(asked, work, workers, download), work, workers))
-        if failed:
-            remark(f"{counted(failed, 'run')} failed; the same command tries them again")
-            raise typer.Exit(1)
-
-    studies = {}
-    for name in request.protocol.strategies:
-        study = Study(request, name, get_benchmark)
-        studies[record.path_of(out, label, study.terms)] = study
-    left = {path: study for path, study in studies.items() if not record.exists(path)}
-    store = RunStore(work.out)
-    drive(list(left.values()), store, train_all)
-    for path, study in left.items():
-        record.write(path, study.record(store, work.device))
-    if not left:
-        remark("nothing to tune: all of it is recorded already")
-    return {path: record.read(path) for path in studies}
 
 
 def _show(records: Mapping[Path, TuningRecord], format: Format) -> None:
@@ -177,52 +154,6 @@ def _show(records: Mapping[Path, TuningRecord], format: Format) -> None:
             remark(f"warning: {warning}")
     for path in records:
         remark(f"record: {path}")
-
-
-def _write_configs(request: Request, records: Mapping[Path, TuningRecord]) -> list[Path]:
-    """Write the YAML files that run the choices, and return them."""
-    from cl_bench.atomic import replace
-    from cl_bench.tuning import tuned
-
-    folder = next(iter(records)).parent
-    configs = tuned.configs(request, tuned.with_earlier(list(records.values()), folder))
-    for name, text in configs.items():
-        replace(folder / name, text.encode())
-    return [folder / name for name in configs]
-
-
-def _protocol(config: str | None, given: Sequence[str], assignments: Sequence[str]) -> Protocol:
-    """Return the one protocol whose strategies are to be tuned."""
-    from cl_bench.planning import reading
-
-    names = split_names(given)
-    found = reading.read(config, strategies=names, assignments=assignments)
-    if len(found) > 1:
-        raise UserError(f"these are {len(found)} protocols; tune is for one: give no lists")
-    return found[0]
-
-
-def _method(text: str) -> Method:
-    from cl_bench.errors import unknown
-    from cl_bench.tuning.search import Method
-
-    if text not in list(Method):
-        raise unknown("method", text, list(Method))
-    return Method(text)
-
-
-def _ranges(texts: Sequence[str], protocol: Protocol) -> dict[str, dict[str, tuple[float, float]]]:
-    """Return the ranges asked for, by strategy and setting."""
-    from cl_bench.errors import unknown
-    from cl_bench.tuning.space import parse_range
-
-    found: dict[str, dict[str, tuple[float, float]]] = {}
-    for text in texts:
-        name, setting, ends = parse_range(text)
-        if name not in protocol.strategies:
-            raise unknown("strategy in --range", name, protocol.strategies)
-        found.setdefault(name, {})[setting] = ends
-    return found
 
 
 def _draw(records: Sequence[TuningRecord], picture: Path) -> None:

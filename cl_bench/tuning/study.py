@@ -55,6 +55,9 @@ class Request:
 
     def check(self) -> None:
         """Raise a `UserError` where this cannot work, whatever the strategies."""
+        for name in ("trials", "seeds"):
+            if (value := getattr(self, name)) < 1:
+                raise UserError(f"{name} = {value}: should be at least 1")
         search.check_method(self.method, self.trials)
         check_seeds(self.first_seed, self.seeds, self.protocol)
         lookup(self.metric)

@@ -25,6 +25,7 @@ from cl_bench.cli.frontier import frontier
 from cl_bench.cli.landscape import landscape
 from cl_bench.cli.leaderboard import leaderboard
 from cl_bench.cli.listing import list_
+from cl_bench.cli.new import new
 from cl_bench.cli.predict import predict
 from cl_bench.cli.reproduce import reproduce
 from cl_bench.cli.run import run
@@ -75,6 +76,7 @@ app.command()(crossvalidate)
 app.command()(reproduce)
 app.command("list")(list_)
 app.command()(describe)
+app.command()(new)
 app.command()(data)
 app.command()(check)
 app.command()(wandb)

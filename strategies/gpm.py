@@ -66,10 +66,8 @@ class GPM(Projection):
 
     def free(self, move: Tensor) -> None:
         blocks = self.learner.network.layer_blocks
-        own_head = self.learner.scenario is Scenario.TASK
-        for layer, (basis, width) in enumerate(zip(self.bases, self.widths, strict=True)):
-            if own_head and layer == len(blocks) - 1:
-                continue
+        for layer in self.held_layers():
+            basis, width = self.bases[layer], self.widths[layer]
             block = blocks.block(move, layer)
             held = torch.zeros_like(block)
             for part in basis[..., :width].split(_PART, 2):

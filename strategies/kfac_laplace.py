@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import TaskData
 from cl_bench.methods.consolidation import FisherConsolidation, KroneckerConsolidation
-from cl_bench.methods.fisher import fisher_cotangents
-from cl_bench.methods.kronecker import Kronecker, accumulated
-from cl_bench.methods.layerwise import layer_inputs, layer_signals
+from cl_bench.methods.fisher import LayerFisher, kronecker_fisher
+from cl_bench.methods.kronecker import Kronecker
 from cl_bench.methods.precision import Precision, Several
 
 
@@ -43,38 +41,17 @@ class KFACLaplace(FisherConsolidation, KroneckerConsolidation):
     variant: Literal["online", "per-task"] = setting(
         "online", "one precision about the newest weights, or one a task about its own"
     )
-    fisher: Literal["exact", "sampled", "empirical"] = setting(
+    fisher: LayerFisher = setting(
         "exact", "expectation over all outputs, one drawn from the model, or the label"
     )
     decay: Tensor = setting(1.0, "online: factor on the past at each task", low=0, high=1)
 
     def measure(self, task: TaskData) -> Precision:
-        new, past, anchor = self._factors(task), self.precision, self.theta.clone()
+        new = kronecker_fisher(self.learner, task, self.fisher, self.fisher_samples)
+        past, anchor = self.precision, self.theta.clone()
         network, rank = self.learner.network, self.input_rank
         if self.variant == "per-task":
             earlier = past.parts if isinstance(past, Several) else []
             return Several([*earlier, Kronecker.joined(network, new, None, anchor, rank=rank)])
         assert past is None or isinstance(past, Kronecker)
         return Kronecker.joined(network, new, past, anchor, rank=rank, decay=self.decay)
-
-    def _factors(self, task: TaskData) -> list[tuple[Tensor, Tensor]]:
-        """Return each layer's B [R, out, out] and A [R, in + 1, in + 1]."""
-        learner, theta = self.learner, self.theta
-        moments: list[tuple[Tensor, Tensor]] = []
-        seen = 0
-        for number, batch in enumerate(task.sample(self.fisher_samples, "fisher")):
-            cotangents = fisher_cotangents(learner, batch, self.fisher, number)
-            inputs = layer_inputs(learner.network, theta, batch.images)
-            signals = layer_signals(learner.network, theta, inputs, cotangents)
-            found = [
-                (_moment(s.flatten(1, 2)), _moment(x)) for s, x in zip(signals, inputs, strict=True)
-            ]
-            moments = accumulated(moments, found)
-            seen += batch.labels.shape[1]
-            learner.count_passes(cotangents.shape[1] * cotangents.shape[2] / learner.batch_size)
-        return [(b.div_(seen), a.div_(seen)) for b, a in moments]
-
-
-def _moment(rows: Tensor) -> Tensor:
-    """Return the sum of row^T row over rows [R, n, m], [R, m, m]."""
-    return torch.bmm(rows.transpose(1, 2), rows)

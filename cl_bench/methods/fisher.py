@@ -17,8 +17,12 @@ from torch.nn import functional
 from cl_bench.engine.learner import Learner
 from cl_bench.engine.losses import less_one_hot_, masked
 from cl_bench.engine.tasks import Batch, TaskData
+from cl_bench.methods.kronecker import accumulated
+from cl_bench.methods.layerwise import layer_inputs, layer_signals
 
 Estimator = Literal["exact", "sampled", "empirical", "true-part", "predicted", "batch-mean"]
+LayerFisher = Literal["exact", "sampled", "empirical"]
+"""Estimators of which a layer's factors are taken."""
 
 
 class Signal(Protocol):
@@ -55,6 +59,40 @@ def diagonal_fisher(learner: Learner, task: TaskData, estimator: Estimator, samp
         seen += batch.labels.shape[1]
         learner.count_passes(cotangents.shape[1] * cotangents.shape[2] / learner.batch_size)
     return total.div_(seen)
+
+
+def kronecker_fisher(
+    learner: Learner, task: TaskData, estimator: LayerFisher, samples: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Return the factors of each layer's Fisher information, B [R, out, out] and A [R, in + 1, ..].
+
+    B and A are the second moments of a layer's signals and of its inputs (Martens & Grosse 2015,
+    arXiv 1503.05671), means over training images.
+
+    Args:
+        learner: the stack, at the weights where the information is wanted.
+        task: whose training images are used.
+        estimator: of the signals, as in `diagonal_fisher`.
+        samples: training images to average over.
+    """
+    moments: list[tuple[Tensor, Tensor]] = []
+    seen = 0
+    for number, batch in enumerate(task.sample(samples, "fisher")):
+        cotangents = fisher_cotangents(learner, batch, estimator, number)
+        inputs = layer_inputs(learner.network, learner.theta, batch.images)
+        signals = layer_signals(learner.network, learner.theta, inputs, cotangents)
+        found = [
+            (_moment(s.flatten(1, 2)), _moment(x)) for s, x in zip(signals, inputs, strict=True)
+        ]
+        moments = accumulated(moments, found)
+        seen += batch.labels.shape[1]
+        learner.count_passes(cotangents.shape[1] * cotangents.shape[2] / learner.batch_size)
+    return [(b.div_(seen), a.div_(seen)) for b, a in moments]
+
+
+def _moment(rows: Tensor) -> Tensor:
+    """Return the sum of row^T row over rows [R, n, m], [R, m, m]."""
+    return torch.bmm(rows.transpose(1, 2), rows)
 
 
 def minibatch_gradients(

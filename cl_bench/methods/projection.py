@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
+from cl_bench.config import Scenario
 from cl_bench.engine.settings import setting
 from cl_bench.engine.strategy import Strategy
 from cl_bench.engine.tasks import Batch, TaskData
@@ -39,14 +40,23 @@ class Projection(Strategy, ABC):
 
     def after_step(self, batch: Batch) -> None:
         if self.learner.step_number % self.every == 0:
-            self._project()
+            self.project()
 
     def end_task(self, task: TaskData) -> None:
-        self._project()
+        self.project()
         self.start = None
         self.remember(task)
 
-    def _project(self) -> None:
+    def held_layers(self) -> range:
+        """Return the numbers of the layers that past tasks hold.
+
+        Where each task has outputs of its own, the last one is free.
+        """
+        own_head = self.learner.scenario is Scenario.TASK
+        return range(len(self.learner.network.layer_blocks) - own_head)
+
+    def project(self) -> None:
+        """Take out of the way gone in this task what would disturb past ones."""
         if self.start is None:
             return
         move = self.theta - self.start

@@ -68,6 +68,10 @@ class NCL(Preconditioned, Exploration):
     def at_rest(self) -> bool:
         return self.start is None or self.learner.step_number % self.every == 0
 
+    def held_layers(self) -> range:
+        # An output of a task's own has no Fisher information on others: it is free as it is.
+        return range(len(self.learner.network.layer_blocks))
+
     def multipliers(self) -> list[tuple[Tensor | None, Tensor]]:
         scale = self.prior.unsqueeze(2)
         return [(scale * inverse(rows), inverse(columns)) for rows, columns in self.factors]

@@ -53,7 +53,7 @@ class OWM(Preconditioned):
         """The sum of x x^T / alpha of each held layer, [R, in + 1, in + 1]."""
 
     def multipliers(self) -> list[tuple[Tensor | None, Tensor]]:
-        found = []
+        found: list[tuple[Tensor | None, Tensor]] = []
         for total in self.inputs:
             identity = torch.eye(total.shape[-1], dtype=total.dtype, device=total.device)
             found.append((None, inverse(identity + total)))

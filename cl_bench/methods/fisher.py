@@ -1,4 +1,4 @@
-"""The diagonal of the Fisher information, by its six estimators, for a whole stack in bulk.
+"""The diagonal of the Fisher information, by its seven estimators, for a whole stack in bulk.
 
 F_i = E_x E_{y ~ p(y|x)} (d log p(y|x) / d theta_i)^2. Which estimator is used changes EWC's
 results and is seldom stated (van de Ven 2025, arXiv 2502.11756); here it is always named.
@@ -20,7 +20,9 @@ from cl_bench.engine.tasks import Batch, TaskData
 from cl_bench.methods.kronecker import accumulated
 from cl_bench.methods.layerwise import layer_inputs, layer_signals
 
-Estimator = Literal["exact", "sampled", "empirical", "true-part", "predicted", "batch-mean"]
+Estimator = Literal[
+    "exact", "sampled", "empirical", "true-part", "predicted", "reversed", "batch-mean"
+]
 LayerFisher = Literal["exact", "sampled", "empirical"]
 """Estimators of which a layer's factors are taken."""
 
@@ -40,7 +42,10 @@ def diagonal_fisher(learner: Learner, task: TaskData, estimator: Estimator, samp
         estimator: "exact" takes the expectation over all outputs; "sampled" draws one output from
             the model's own distribution; "empirical" takes the true label; "true-part" is
             the true label's term of the exact expectation; "predicted" takes the model's most
-            likely output; "batch-mean" squares
+            likely output; "reversed" is the empirical one of logits with their signs reversed,
+            which does not vanish where the network is sure (EWC-DR, Liu & Chang 2026, arXiv
+            2603.18596; of single gradients, where the authors' code squares those of minibatches
+            and cuts them at a most); "batch-mean" squares
             the gradient of each minibatch's mean loss (of the training batch size), which is what
             much published code does and makes the result depend on the batch size.
         samples: training images to average over (all, where there are fewer); "batch-mean" takes
@@ -153,7 +158,7 @@ def fisher_cotangents(learner: Learner, batch: Batch, estimator: str, number: in
         labels = (total < uniform * total[..., -1:]).sum(-1)
     elif estimator == "predicted":
         labels = masked(logits, batch.mask).argmax(-1)
-    found = scores(logits, batch.mask, labels)
+    found = scores(-logits if estimator == "reversed" else logits, batch.mask, labels)
     if estimator == "true-part":
         found *= probability.gather(-1, labels.unsqueeze(-1)).sqrt()
     return found.unsqueeze(2)

@@ -29,13 +29,13 @@ def stack(request):
     return learner, TaskData(streams, 1)
 
 
-def score(network, theta, image, mask, label):
+def score(network, theta, image, mask, label, sign=1):
     leaf = theta.clone().requires_grad_()
-    logits = masked(network.forward(leaf[None], image[None, None]), mask)[0, 0]
+    logits = masked(sign * network.forward(leaf[None], image[None, None]), mask)[0, 0]
     return torch.autograd.grad(functional.log_softmax(logits, -1)[label], leaf)[0]
 
 
-@pytest.mark.parametrize("estimator", ["exact", "empirical", "true-part", "predicted"])
+@pytest.mark.parametrize("estimator", ["exact", "empirical", "true-part", "predicted", "reversed"])
 def test_is_the_mean_of_squared_scores(stack, estimator):
     learner, task = stack
     found = diagonal_fisher(learner, task, estimator, SAMPLES)
@@ -51,7 +51,8 @@ def test_is_the_mean_of_squared_scores(stack, estimator):
                 outputs = {"exact": range(len(p)), "predicted": [int(p.argmax())]}
                 for output in outputs.get(estimator, [int(label)]):
                     weight = p[output] if estimator in ("exact", "true-part") else 1.0
-                    g = score(network, learner.theta[run], image, batch.mask, output)
+                    sign = -1 if estimator == "reversed" else 1
+                    g = score(network, learner.theta[run], image, batch.mask, output, sign)
                     total += weight * g.square()
         torch.testing.assert_close(found[run], total / SAMPLES, rtol=1e-4, atol=1e-9)
 

@@ -6,10 +6,13 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 
 import pytest
 import typer
 
+from cl_bench.api import starting
 from cl_bench.cli import main
 from cl_bench.cli.app import app
 from cl_bench.cli.training import Device
@@ -17,6 +20,7 @@ from cl_bench.data.search import NotAvailableError
 from cl_bench.execution.plans import plan_runs, prepare
 from cl_bench.planning import finding, reading
 from cl_bench.planning.settings import settings_of
+from cl_bench.results.frames import load
 from docs.build import ROOT, written_pages
 from docs.pages import all_pages, prose
 from tests.training import config, train
@@ -79,6 +83,7 @@ def desk(folder, monkeypatch):
     saved["my_strategy.py"] = saved["slow_down.py"]
     for name, content in saved.items():
         (folder / name).write_text(content)
+    starting.write("benchmark", "digit-pairs", folder)
     (folder / "leaderboards").symlink_to(ROOT / "leaderboards")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -169,6 +174,23 @@ def test_every_python_example_runs(name, desk):
     space: dict[str, object] = {"__name__": "example"}
     for block in re.findall(r"```python\n(.*?)```", WRITTEN[name], re.DOTALL):
         exec(compile(block, name, "exec"), space)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_script_and_the_commands_of_ones_own_train_the_same(desk):
+    script = (desk / "own.py").read_text()
+    (desk / "own.py").write_text(script.replace('"epochs": 5', '"epochs": 1'))
+    lines = script.splitlines()
+    assert len([line for line in lines if line.strip()]) <= 40
+    subprocess.run([sys.executable, "own.py"], check=True)
+    (desk / "digit_pairs.py").unlink()
+    new, run = of_the_suite(BY_NAME["docs/python.md"])[-2:]
+    assert main(new) == 0
+    assert main([*run, "--set", "training.epochs=1"]) == 0
+    written, typed = (set(load(folder)["run_id"]) for folder in ("runs", "own"))
+    assert len(written) == len(typed) == 15
+    assert len(written & typed) == 10, "er and ewc; the class and the file are each their own"
 
 
 @pytest.mark.parametrize("name", pages(of_the_suite))

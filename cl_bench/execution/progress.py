@@ -1,6 +1,7 @@
 """Shows on stderr how far a whole plan is, how long it still takes, and what came of it.
 
-On a terminal it is one line that moves; elsewhere a plain line now and then, for logs.
+On a terminal it is one line that moves, in a notebook a bar below the cell; elsewhere a plain line
+now and then, for logs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, TextIO
 
+from cl_bench.execution.notebook import NotebookBar, in_notebook
 from cl_bench.execution.pool import Failure, Watcher
 from cl_bench.plain import flatten
 from cl_bench.planning.packing import Stack
@@ -51,12 +53,16 @@ class PlanProgress(Watcher[Stack]):
         self.first_progress: tuple[float, float] | None = None
         self.next_line = self.started + PLAIN_EVERY
         self._bar: Any = None
+        self._cell: NotebookBar | None = None
 
     def __enter__(self) -> PlanProgress:
         if self.stream.isatty():
             self._bar = _bar(self.stream)
             self._bar.start()
             self._task = self._bar.add_task(self._text(), total=1.0, to_go="")
+        elif self.stream is sys.stderr and in_notebook():
+            self._cell = NotebookBar()
+            self._draw()
         return self
 
     def __exit__(
@@ -68,6 +74,8 @@ class PlanProgress(Watcher[Stack]):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+        if self._cell is not None:
+            self._draw()
         for first, *others in self.faults.values():
             if others:
                 stacks = "; ".join(self._named(failure.part) for failure in others)
@@ -127,6 +135,8 @@ class PlanProgress(Watcher[Stack]):
         to_go = f"{clock(left)} to go" if left is not None else ""
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, description=self._text(), to_go=to_go)
+        elif self._cell is not None:
+            self._cell.update(self.done, self._text() + (f", {to_go}" if to_go else ""))
         elif time.monotonic() >= self.next_line:
             self.next_line = time.monotonic() + PLAIN_EVERY
             share = min(self.done, 0.99)  # what is trained has yet to be stored

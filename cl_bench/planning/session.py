@@ -101,7 +101,7 @@ def _source(value: Any) -> str:
 
 def _in_cell(value: type) -> str | None:
     """Return the source of a class from the last of a notebook's cells that defines it."""
-    cells = vars(sys.modules[value.__module__]).get("_ih", [])
+    cells = vars(sys.modules.get(value.__module__, sys)).get("_ih", [])
     for text in reversed(cells):
         with suppress(SyntaxError):
             for node in ast.parse(text).body:

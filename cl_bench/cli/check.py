@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cl_bench.cli.output import Format, FormatOption, counted, emit, emit_many, remark
-from cl_bench.errors import unknown
+from cl_bench.errors import UserError, unknown
 from cl_bench.planning.parsing import split_names
 
 if TYPE_CHECKING:
+    from cl_bench.config import Scenario
     from cl_bench.conformance.kit import Case, Result
 
 
@@ -21,6 +22,10 @@ def check(
     strategies: Annotated[
         list[str] | None,
         typer.Argument(help="Names or ./files.py; all of `list strategies` by default."),
+    ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(help="Check a benchmark in place of strategies: a name or ./file.py."),
     ] = None,
     scenario: Annotated[str | None, typer.Option(help="Only task, domain or class.")] = None,
     kills: Annotated[
@@ -33,18 +38,26 @@ def check(
     ] = 0,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Check what every strategy promises: the same bits in any company, resumed, and more."""
+    """Check what every strategy promises: the same bits in any company, resumed, and more.
+
+    With --benchmark, what every benchmark promises: the same streams, in every process, for all.
+    """
     from cl_bench.config import Scenario
     from cl_bench.planning import finding
 
     if scenario is not None and scenario not in set(Scenario):
         raise unknown("scenario", scenario, list(Scenario))
+    chosen = Scenario(scenario) if scenario else None
+    if benchmark is not None:
+        if strategies or kills:
+            raise UserError("--benchmark checks a benchmark alone; leave strategies and kills out")
+        _check_benchmark(benchmark, chosen, format)
+        return
     given = split_names(strategies, "strategies")
     names = list(dict.fromkeys(map(finding.resolve, given))) or finding.strategy_names()
 
     from cl_bench.conformance import kit
 
-    chosen = Scenario(scenario) if scenario else None
     if kills:
         _kill(kit.cases(names, chosen), kills, format)
         return
@@ -58,6 +71,21 @@ def check(
     _show(results, format)
     failed = sum(result.outcome is kit.Outcome.FAILED for result in results)
     if failed:
+        remark(f"{counted(failed, 'check')} failed")
+        raise typer.Exit(1)
+
+
+def _check_benchmark(given: str, scenario: Scenario | None, format: Format) -> None:
+    """Check a benchmark in each scenario that it can have, and print what came of it."""
+    from cl_bench.conformance import benchmarks, kit
+
+    results: list[Result] = []
+    for found in benchmarks.check(given, scenario):
+        results += found
+        passed = sum(result.outcome is kit.Outcome.PASSED for result in found)
+        remark(f"{found[0].strategy}, {found[0].scenario}: {passed} of {len(found)} checks passed")
+    _show(results, format, what="benchmark")
+    if failed := sum(result.outcome is kit.Outcome.FAILED for result in results):
         remark(f"{counted(failed, 'check')} failed")
         raise typer.Exit(1)
 
@@ -83,14 +111,15 @@ def _kill(cases: Sequence[Case], kills: int, format: Format) -> None:
         raise typer.Exit(1)
 
 
-def _show(results: Sequence[Result], format: Format) -> None:
+def _show(results: Sequence[Result], format: Format, what: str = "strategy") -> None:
     """Print every check for programs; for people a mark each, and why those failed that did."""
     if format is not Format.TABLE:
-        emit([vars(result) for result in results], format)
+        rows = [vars(result) for result in results]
+        emit([{what: row.pop("strategy"), **row} for row in map(dict, rows)], format)
         return
     alone = len({result.strategy for result in results}) == 1
     tables = {"checks": _by_check(results) if alone else _by_strategy(results)}
-    keys = ("strategy", "scenario", "check", "why")
+    keys = ("scenario", "check", "why") if alone else ("strategy", "scenario", "check", "why")
     failures = [{k: vars(r)[k] for k in keys} for r in results if r.outcome == "failed"]
     if failures:
         tables["failures"] = failures

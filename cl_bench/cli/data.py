@@ -11,15 +11,19 @@ from cl_bench.cli.output import Format, FormatOption, emit
 
 
 def data(
+    names: Annotated[list[str] | None, typer.Argument(help="Only these datasets.")] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder to search first (else CL_BENCH_DATA, ./data, …).")
     ] = None,
     format: FormatOption = Format.TABLE,
     download: Annotated[
-        bool, typer.Option("--download/--no-download", help="Fetch what is missing.")
+        bool,
+        typer.Option(
+            "--download/--no-download", help="Fetch what is missing of those named (else MNIST's)."
+        ),
     ] = False,
 ) -> None:
     """Show which datasets were found, where, and whether their checksums are right."""
     from cl_bench.data import report
 
-    emit(report(data_dir, download), format, "datasets")
+    emit(report(data_dir, download, names or ()), format, "datasets")

@@ -134,7 +134,7 @@ def repeats(held: Held) -> None:
         for task in reversed(range(other.n_tasks)):
             for split in ("test", "train"):
                 for which in (other, held.benchmark):
-                    again = _digest(which.examples(seed, task, split))  # type: ignore[arg-type]
+                    again = _digest(which.examples(seed, task, split))
                     where = f"seed {seed}, task {task}, {split}"
                     need(again == first[where], f"{where}: other images or labels than before")
 
@@ -234,7 +234,7 @@ def summary_of(benchmark: Benchmark) -> dict[str, str]:
         digest = hashlib.sha256()
         for task in range(benchmark.n_tasks):
             for split in ("train", "test"):
-                digest.update(_digest(benchmark.examples(seed, task, split)).encode())  # type: ignore[arg-type]
+                digest.update(_digest(benchmark.examples(seed, task, split)).encode())
         found[f"the stream of seed {seed}"] = digest.hexdigest()[:16]
         found[f"stream_id of seed {seed}"] = benchmark.stream_id(seed)
     return found

@@ -19,6 +19,41 @@ class Published:
     """Addresses under which torchvision finds `<file name>.gz`."""
     fallback: str | None = None
     """The embedded dataset that stands in, under its own name, where this one is not available."""
+    megabytes: int = 200
+    """No file of it is larger."""
+
+    @property
+    def place(self) -> str:
+        """Return where its files are in a data folder."""
+        return f"{self.folder}/raw"
+
+    def names_of(self, name: str) -> tuple[str, ...]:
+        """Return what one of its files may be called; the last is as it is published."""
+        return name, f"{name}.gz"
+
+
+@dataclass(frozen=True)
+class Archived:
+    """A dataset whose files are kept as they are published: archives and other formats."""
+
+    name: str
+    place: str
+    """Where torchvision has the files in a data folder; empty is the folder itself."""
+    md5: tuple[tuple[str, str], ...]
+    """File name and MD5 of the file as it is published."""
+    mirrors: tuple[str, ...]
+    """Addresses under which torchvision finds `<file name>`."""
+    format: str
+    """A reader of `formats`."""
+    part: str = ""
+    """Which part of the files it is, where they hold several datasets."""
+    megabytes: int = 200
+    """No file of it is larger."""
+    fallback: str | None = None
+
+    def names_of(self, name: str) -> tuple[str, ...]:
+        """Return what one of its files may be called."""
+        return (name,)
 
 
 @dataclass(frozen=True)
@@ -36,7 +71,30 @@ class Embedded:
     """The value in the file that stands for 255."""
 
 
-CATALOGUE: dict[str, Published | Embedded] = {
+def _emnist(part: str) -> Archived:
+    return Archived(
+        name=f"emnist-{part}",
+        place="EMNIST/raw",
+        md5=(("gzip.zip", "58c8d27c78d21e728a6bc7b3cc06412e"),),
+        mirrors=("https://biometrics.nist.gov/cs_links/EMNIST/",),
+        format="emnist",
+        part=part,
+        megabytes=600,
+    )
+
+
+def _cifar(classes: int, part: str, md5: str) -> Archived:
+    return Archived(
+        name=f"cifar{classes}",
+        place="",
+        md5=((f"cifar-{classes}-python.tar.gz", md5),),
+        mirrors=("https://www.cs.toronto.edu/~kriz/",),
+        format="cifar",
+        part=part,
+    )
+
+
+CATALOGUE: dict[str, Published | Archived | Embedded] = {
     entry.name: entry
     for entry in (
         Published(
@@ -80,5 +138,40 @@ CATALOGUE: dict[str, Published | Embedded] = {
             test_per_class=36,
             brightest=16,
         ),
+        Archived(
+            name="kmnist",
+            place="KMNIST/raw",
+            md5=(
+                ("train-images-idx3-ubyte.gz", "bdb82020997e1d708af4cf47b453dcf7"),
+                ("train-labels-idx1-ubyte.gz", "e144d726b3acfaa3e44228e80efcd344"),
+                ("t10k-images-idx3-ubyte.gz", "5c965bf0a639b31b8f53240b1b52f4d7"),
+                ("t10k-labels-idx1-ubyte.gz", "7320c461ea6c1c855c0b718fb2a4b134"),
+            ),
+            mirrors=("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+            format="idx",
+        ),
+        *map(_emnist, ("byclass", "bymerge", "balanced", "letters", "digits")),
+        Archived(
+            name="usps",
+            place="",
+            md5=(
+                ("usps.bz2", "ec16c51db3855ca6c91edd34d0e9b197"),
+                ("usps.t.bz2", "8ea070ee2aca1ac39742fdd1ef5ed118"),
+            ),
+            mirrors=("https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/",),
+            format="usps",
+        ),
+        Archived(
+            name="svhn",
+            place="",
+            md5=(
+                ("train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373"),
+                ("test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3"),
+            ),
+            mirrors=("http://ufldl.stanford.edu/housenumbers/",),
+            format="svhn",
+        ),
+        _cifar(10, "", "c58f30108f718f92721af3b95e74349a"),
+        _cifar(100, "fine", "eb9058c3a382ffc7106e4002c42a8d85"),
     )
 }

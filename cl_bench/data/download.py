@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from cl_bench import atomic
-from cl_bench.data import idx
-from cl_bench.data.catalogue import Published
+from cl_bench.data import files, idx
+from cl_bench.data.catalogue import Archived, Published
 from cl_bench.errors import UserError
 
 MIRROR_VARIABLE = "CL_BENCH_MIRROR"
 CONNECT_SECONDS = 10.0
 TOTAL_SECONDS = 180.0
-_LARGEST = 200 * 2**20
+"""For a dataset of files of up to 200 MB; larger ones have as much more."""
 _CHUNK = 2**18
 
 
@@ -36,7 +36,7 @@ class DownloadError(Exception):
     """The dataset could not be fetched; the message says why."""
 
 
-def fetch(published: Published, cache: Path) -> Path:
+def fetch(published: Published | Archived, cache: Path) -> Path:
     """Download what is missing of a dataset and return the folder that then holds all of it.
 
     A failure is remembered: within one process it is not tried again.
@@ -51,17 +51,15 @@ def fetch(published: Published, cache: Path) -> Path:
 
 
 @lru_cache(maxsize=16)
-def _fetch(published: Published, cache: Path, mirror: str) -> Path | str:
-    target = cache / published.folder / "raw"
-    deadline = time.monotonic() + TOTAL_SECONDS
+def _fetch(published: Published | Archived, cache: Path, mirror: str) -> Path | str:
+    target = cache / published.place
+    deadline = time.monotonic() + TOTAL_SECONDS * max(1, published.megabytes / 200)
     try:
         target.mkdir(parents=True, exist_ok=True)
         for name, md5 in published.md5:
-            path = target / f"{name}.gz"
+            path = target / published.names_of(name)[-1]
             if not path.is_file():
-                atomic.replace(
-                    path, _first_answer(list(_addresses(published, mirror, name)), md5, deadline)
-                )
+                atomic.replace(path, _first_answer(published, mirror, (name, md5), deadline))
     except (DownloadError, UserError) as error:
         return str(error)
     except OSError as error:
@@ -69,21 +67,28 @@ def _fetch(published: Published, cache: Path, mirror: str) -> Path | str:
     return target
 
 
-def _addresses(published: Published, mirror: str, name: str) -> Iterator[str]:
+def _addresses(published: Published | Archived, mirror: str, name: str) -> Iterator[str]:
+    file = published.names_of(name)[-1]
     if mirror:
-        yield f"{mirror.rstrip('/')}/{published.folder}/raw/{name}.gz"
+        yield "/".join(part for part in (mirror.rstrip("/"), published.place, file) if part)
         return
     for base in published.mirrors:
-        yield f"{base}{name}.gz"
+        yield f"{base}{file}"
 
 
-def _first_answer(addresses: list[str], md5: str, deadline: float) -> bytes:
+def _first_answer(
+    published: Published | Archived, mirror: str, file: tuple[str, str], deadline: float
+) -> bytes:
+    name, md5 = file
     faults = []
-    for address in addresses:
+    for address in _addresses(published, mirror, name):
         try:
-            compressed = _get(address, deadline)
-            idx.check(gzip.decompress(compressed), md5, address)
-            return compressed
+            content = _get(address, deadline, published.megabytes)
+            if isinstance(published, Published):
+                idx.check(gzip.decompress(content), md5, address)
+            elif not files.has_md5(content, md5):
+                raise files.wrong_content(content, md5, address, "is another file", whole=True)
+            return content
         except UserError as error:
             faults.append(str(error).removesuffix("; replace the file"))
         except urllib.error.HTTPError as error:
@@ -95,7 +100,7 @@ def _first_answer(addresses: list[str], md5: str, deadline: float) -> bytes:
     raise DownloadError("; ".join(faults))
 
 
-def _get(address: str, deadline: float) -> bytes:
+def _get(address: str, deadline: float, megabytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     left = min(CONNECT_SECONDS, deadline - time.monotonic())
@@ -105,8 +110,8 @@ def _get(address: str, deadline: float) -> bytes:
             size += len(part)
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the download took longer than {TOTAL_SECONDS:.0f} s")
-            if size > _LARGEST:
-                raise ValueError(f"more than {_LARGEST >> 20} MiB: not the dataset's file")
+            if size > megabytes * 2**20:
+                raise ValueError(f"more than {megabytes} MiB: not the dataset's file")
     return b"".join(parts)
 
 

@@ -16,10 +16,7 @@ def read_content(path: Path) -> bytes:
     Raises:
         UserError: the file cannot be read, or its compressed stream is damaged.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    content = read_raw(path)
     if path.suffix != ".gz":
         return content
     try:
@@ -33,6 +30,18 @@ def read_content(path: Path) -> bytes:
         raise UserError(f"{path} is damaged: {error}; replace the file") from error
 
 
+def read_raw(path: Path) -> bytes:
+    """Return a file's content as it is.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
 def md5_of(content: bytes) -> str:
     """Return the MD5 of a content, in hexadecimal digits."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -43,9 +52,14 @@ def has_md5(content: bytes, md5: str) -> bool:
     return md5_of(content) == md5
 
 
-def wrong_content(content: bytes, md5: str, name: str, fault: str) -> UserError:
-    """Return the error for a file (of this name) whose content hasn't the MD5 it should have."""
+def wrong_content(
+    content: bytes, md5: str, name: str, fault: str, *, whole: bool = False
+) -> UserError:
+    """Return the error for a file (of this name) whose content hasn't the MD5 it should have.
+
+    `whole`: the MD5 is that of the file as it is, not of what it decompresses to.
+    """
     return UserError(
-        f"{name} {fault} (MD5 of the uncompressed content: expected {md5},"
+        f"{name} {fault} (MD5 of the {'file' if whole else 'uncompressed content'}: expected {md5},"
         f" found {md5_of(content)}); replace the file"
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cl_bench.data import files, idx
-from cl_bench.data.catalogue import CATALOGUE, Embedded, Published
+from cl_bench.data import files, formats, idx
+from cl_bench.data.catalogue import CATALOGUE, Archived, Embedded, Published
 from cl_bench.data.dataset import Dataset, make_dataset
 from cl_bench.data.search import Found, resolve
 from cl_bench.seeding import numpy_generator
@@ -38,11 +38,13 @@ def load_found(found: Found) -> Dataset:
 
 @lru_cache(maxsize=4)
 def _read(
-    entry: Published | Embedded, stamps: tuple[tuple[Path, int], ...], source: str
+    entry: Published | Archived | Embedded, stamps: tuple[tuple[Path, int], ...], source: str
 ) -> Dataset:
     paths = [path for path, _ in stamps]
     if isinstance(entry, Embedded):
         return _read_embedded(entry, paths[0], source)
+    if isinstance(entry, Archived):
+        return _read_archived(entry, paths, source)
     arrays = [idx.read_verified(path, md5) for path, (_, md5) in zip(paths, entry.md5, strict=True)]
     train_images, train_labels, test_images, test_labels = arrays
     height, width = train_images.shape[1:]
@@ -53,6 +55,18 @@ def _read(
         (1, height, width),
         source,
     )
+
+
+def _read_archived(entry: Archived, paths: list[Path], source: str) -> Dataset:
+    """Return the dataset in files as they are published, each verified before it is parsed."""
+    contents = []
+    for path, (_, md5) in zip(paths, entry.md5, strict=True):
+        contents.append(files.read_raw(path))
+        if not files.has_md5(contents[-1], md5):
+            fault = "has other content than the published file"
+            raise files.wrong_content(contents[-1], md5, str(path), fault, whole=True)
+    train, test, shape = formats.READERS[entry.format](contents, entry.part)
+    return make_dataset(entry.name, train, test, shape, source)
 
 
 def _read_embedded(entry: Embedded, file: Path, source: str) -> Dataset:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cl_bench.data import download as downloading
 from cl_bench.data import files as data_files
-from cl_bench.data.catalogue import CATALOGUE, Embedded, Published
+from cl_bench.data.catalogue import CATALOGUE, Archived, Embedded, Published
 from cl_bench.errors import UserError, unknown
 
 DATA_VARIABLE = "CL_BENCH_DATA"
@@ -92,8 +92,8 @@ def resolve(name: str, data_dir: Path | None = None, download: bool = True) -> F
     fallback = CATALOGUE.get(entry.fallback or "")
     if not isinstance(fallback, Embedded):
         raise NotAvailableError(
-            f"{missing}; put its files into <folder>/{entry.folder}/raw"
-            f" and give --data-dir <folder> or set {DATA_VARIABLE}"
+            f"{missing}; put {', '.join(entry.names_of(name)[-1] for name, _ in entry.md5)} into"
+            f" <folder>/{entry.place} and give --data-dir <folder> or set {DATA_VARIABLE}"
         )
     return Found(
         fallback.name,
@@ -134,27 +134,32 @@ def _home() -> Path | None:
         return None
 
 
-def _files_in(folder: Path, entry: Published, strict: bool) -> tuple[Path, ...] | None:
-    """Return the dataset's four files under a data folder, or None where it is not there.
+def _files_in(folder: Path, entry: Published | Archived, strict: bool) -> tuple[Path, ...] | None:
+    """Return the dataset's files under a data folder, or None where it is not there.
 
     Raises:
-        UserError: `strict`, and only some of the four are there.
+        UserError: `strict`, and only some of them are there.
     """
-    for base in (folder / entry.folder / "raw", folder / "raw", folder):
-        there = {name: _file(base, name) for name, _ in entry.md5}
+    bases = [folder / entry.place]
+    if isinstance(entry, Published):
+        bases += [folder / "raw", folder]
+    for base in bases:
+        there = {name: _file(base, entry.names_of(name)) for name, _ in entry.md5}
         files = tuple(path for path in there.values() if path is not None)
-        if not files or _is_another(base, entry):
+        if not files or (isinstance(entry, Published) and _is_another(base, entry)):
             continue
         if len(files) == len(there):
             return files
         if strict:
-            absent = ", ".join(name for name, path in there.items() if path is None)
-            raise UserError(f"{base} holds only part of {entry.name}: missing {absent} (or .gz)")
+            absent = ", ".join(
+                " or ".join(entry.names_of(name)) for name, path in there.items() if path is None
+            )
+            raise UserError(f"{base} holds only part of {entry.name}: missing {absent}")
     return None
 
 
-def _file(base: Path, name: str) -> Path | None:
-    for path in (base / name, base / f"{name}.gz"):
+def _file(base: Path, names: tuple[str, ...]) -> Path | None:
+    for path in (base / name for name in names):
         with suppress(OSError):  # a folder that may not be entered has nothing for us
             if path.is_file():
                 return path
@@ -167,7 +172,7 @@ def _is_another(base: Path, entry: Published) -> bool:
     The test labels tell: a small file, whose checksum differs from dataset to dataset.
     """
     name = entry.md5[3][0]
-    path = _file(base, name)
+    path = _file(base, entry.names_of(name))
     if path is None or base.parent.name == entry.folder:
         return False
     try:
@@ -178,7 +183,7 @@ def _is_another(base: Path, entry: Published) -> bool:
     return digest in {other.md5[3][1] for other in others if other.name != entry.name}
 
 
-def _downloaded(entry: Published) -> Found | str:
+def _downloaded(entry: Published | Archived) -> Found | str:
     cache = cache_folder()
     if cache is None:
         return "there is no home folder for a cache"

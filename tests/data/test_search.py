@@ -13,6 +13,7 @@ import pytest
 from cl_bench.cli.data import data
 from cl_bench.cli.output import Format
 from cl_bench.data import load, report, resolve
+from cl_bench.data.catalogue import CATALOGUE
 from cl_bench.errors import UserError
 
 Writer = Callable[..., Path]
@@ -97,9 +98,10 @@ def test_report_tells_right_damaged_and_missing(tmp_path: Path, write_files: Wri
     folder = write_files(tmp_path / "MNIST" / "raw", compressed=True)
     rows = {row["dataset"]: row for row in report(tmp_path)}
     assert {name: row["status"] for name, row in rows.items()} == {
+        **dict.fromkeys(CATALOGUE, "missing"),
         "mnist": "ok",
-        "fashion-mnist": "missing",
         "mnist-5k": "ok",
+        "digits": "ok",
     }
     mnist = rows["mnist"]
     assert (mnist["train"], mnist["test"], mnist["where"]) == (30, 10, str(folder))

@@ -11,7 +11,6 @@ from cl_bench.cli.output import Format, FormatOption, emit
 
 
 def data(
-    names: Annotated[list[str] | None, typer.Argument(help="Only these datasets.")] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder to search first (else CL_BENCH_DATA, ./data, …).")
     ] = None,
@@ -19,9 +18,10 @@ def data(
     download: Annotated[
         bool,
         typer.Option(
-            "--download/--no-download", help="Fetch what is missing of those named (else MNIST's)."
+            "--download/--no-download", help="Fetch what is missing of those named (else of MNIST)."
         ),
     ] = False,
+    names: Annotated[list[str] | None, typer.Argument(help="Only these datasets.")] = None,
 ) -> None:
     """Show which datasets were found, where, and whether their checksums are right."""
     from cl_bench.data import report

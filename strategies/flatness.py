@@ -13,41 +13,40 @@ from torch import Tensor
 
 from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import TaskData
-from cl_bench.methods.consolidation import KroneckerConsolidation, SnapshotConsolidation
+from cl_bench.methods.consolidation import FluctuationConsolidation
 from cl_bench.methods.fluctuation import (
     Kind,
+    column_moments,
     fluctuations,
-    in_units_of_the_mean,
-    layer_moments,
     principal_components,
+    row_moments,
 )
-from cl_bench.methods.kronecker import Kronecker
 from cl_bench.methods.precision import Diagonal, LowRank, Precision
 
 Shape = Literal["kronecker", "diagonal", "low-rank", "low-rank+diagonal"]
 
 
-class Flatness(KroneckerConsolidation, SnapshotConsolidation):
+class Flatness(FluctuationConsolidation):
     """Precision = (variance / mean variance)^gamma, in one of four shapes.
 
     The relation sigma^2 ~ F^-psi gives the constraint F^-2 ~ (sigma^2)^(2/psi): gamma = 2/psi for
     measured principal directions. Tasks are merged at constant memory about the newest anchor.
 
-    In the Kronecker shape a coordinate's variance is that of its row times that of its column (so
-    that no snapshot is kept and few steps suffice), and every direction is held a little where
-    two tasks train the same few outputs (`floor`): noise near one task's minimum does not tell
-    what lies far away.
+    In the Kronecker shape a coordinate's precision is the variance of its row times the second
+    moment of its input direction (no snapshot is kept and few steps suffice), and where tasks
+    train the same outputs every row is held a little (`row_floor`): noise near one task's minimum
+    tells what its few classes need as the network now is, not what the other rows may do to them.
     """
 
     title = "Flatness consolidation"
     source = "from the variance-flatness relation of Feng & Tu 2020 (arXiv 2001.01678); ours"
 
     strength: Tensor = setting(
-        0.006, "weight of the penalty", low=0, high=1e12, tune=(1e-5, 1e6), log=True
+        0.008, "weight of the penalty", low=0, high=1e12, tune=(1e-5, 1e6), log=True
     )
-    floor: Tensor = setting(
-        0.3,
-        "kronecker shape: precision of every direction where r = 1 (two classes); floor / r^3",
+    row_floor: Tensor = setting(
+        3.0,
+        "kronecker shape: holds each input direction in every row, in units of its rows' mean",
         low=0,
         high=1e12,
     )
@@ -57,7 +56,10 @@ class Flatness(KroneckerConsolidation, SnapshotConsolidation):
     fluctuation: Kind = setting(
         "increments", "changes between snapshots, or deviations from their mean"
     )
-    gamma: Tensor = setting(1.0, "power of the variance that gives the precision", low=0, high=4)
+    columns: Literal["inputs", "motion"] = setting(
+        "inputs",
+        "kronecker shape: its column factor, the layer's inputs' or that of the weights' motion",
+    )
     rank: int = setting(
         50,
         "low-rank shapes: directions taken from each task, at most those its snapshots span",
@@ -70,26 +72,20 @@ class Flatness(KroneckerConsolidation, SnapshotConsolidation):
         return self.shape == "kronecker" and self.fluctuation == "increments"
 
     def measure(self, task: TaskData) -> Precision:
-        anchor = self.theta.clone()
         if self.shape == "kronecker":
-            return self._kronecker(anchor)
+            return self.kronecker(task)
+        anchor = self.theta.clone()
         moves = fluctuations(self.take_snapshots(), self.fluctuation)
         if self.shape == "diagonal":
             return self._diagonal(moves.square().mean(1), anchor)
         return self._low_rank(moves, anchor)
 
-    def _kronecker(self, anchor: Tensor) -> Kronecker:
-        past, network = self.precision, self.learner.network
-        assert past is None or isinstance(past, Kronecker)
+    def moments(self) -> tuple[list[Tensor], list[Tensor]]:
         if self.by_layer:
-            moments = self.take_moments()
-        else:
-            moves = fluctuations(self.take_snapshots(), self.fluctuation)
-            moments = layer_moments(moves, network.layer_blocks)
-        factors = in_units_of_the_mean(moments, anchor.shape[1])
-        return Kronecker.joined(
-            network, factors, past, anchor, rank=self.input_rank, power=self.gamma
-        )
+            return super().moments()
+        moves = fluctuations(self.take_snapshots(), self.fluctuation)
+        blocks = self.learner.network.layer_blocks
+        return row_moments(moves, blocks), column_moments(moves, blocks)
 
     def _diagonal(self, variance: Tensor, anchor: Tensor) -> Diagonal:
         omega = variance.pow(self.gamma)

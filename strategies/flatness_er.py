@@ -10,13 +10,12 @@ from torch import Tensor
 from cl_bench.engine.losses import cross_entropy
 from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import Batch, TaskData
-from cl_bench.methods.consolidation import KroneckerConsolidation, SnapshotConsolidation
-from cl_bench.methods.fluctuation import in_units_of_the_mean
+from cl_bench.methods.consolidation import FluctuationConsolidation
 from cl_bench.methods.kronecker import Kronecker
 from cl_bench.methods.replay import Replay
 
 
-class FlatnessER(KroneckerConsolidation, SnapshotConsolidation, Replay):
+class FlatnessER(FluctuationConsolidation, Replay):
     """Flatness consolidation in its Kronecker shape, with ER's buffer beside it.
 
     The loss is the minibatch's plus a weight times the kept samples', not the mean of both as in
@@ -27,13 +26,11 @@ class FlatnessER(KroneckerConsolidation, SnapshotConsolidation, Replay):
     title = "Flatness consolidation + ER"
     source = "flatness consolidation (ours) with ER of Chaudhry et al. 2019 (arXiv 1902.10486)"
     precision: Kronecker | None
-    by_layer = True
 
     strength: Tensor = setting(
         0.001, "weight of the penalty", low=0, high=1e12, tune=(1e-6, 1e0), log=True
     )
     every: int = setting(20, "apply the implicit step once every so many training steps", low=1)
-    gamma: Tensor = setting(1.0, "power of the variance that gives the precision", low=0, high=4)
     replay_weight: Tensor = setting(
         1.0, "weight of the kept samples' loss", low=0, high=1e6, tune=(0.1, 3.0), log=True
     )
@@ -46,17 +43,8 @@ class FlatnessER(KroneckerConsolidation, SnapshotConsolidation, Replay):
         return loss + self.replay_weight * cross_entropy(said["replay"], kept)
 
     def after_step(self, batch: Batch) -> None:
-        SnapshotConsolidation.after_step(self, batch)
+        FluctuationConsolidation.after_step(self, batch)
         Replay.after_step(self, batch)
 
     def measure(self, task: TaskData) -> Kronecker:
-        anchor = self.theta.clone()
-        factors = in_units_of_the_mean(self.take_moments(), anchor.shape[1])
-        return Kronecker.joined(
-            self.learner.network,
-            factors,
-            self.precision,
-            anchor,
-            rank=self.input_rank,
-            power=self.gamma,
-        )
+        return self.kronecker(task)

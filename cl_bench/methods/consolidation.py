@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from cl_bench.engine.learner import Learner
@@ -17,8 +16,9 @@ from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import Batch, TaskData
 from cl_bench.methods.exploration import Exploration
 from cl_bench.methods.fisher import Estimator
-from cl_bench.methods.fluctuation import Motion
-from cl_bench.methods.kronecker import Kronecker
+from cl_bench.methods.fluctuation import Motion, as_large, in_units_of_the_mean
+from cl_bench.methods.kronecker import Kronecker, accumulated
+from cl_bench.methods.layerwise import layer_inputs, second_moment
 from cl_bench.methods.precision import Precision
 
 
@@ -88,19 +88,19 @@ class Consolidation(Exploration, ABC):
 
 
 class KroneckerConsolidation(Consolidation, ABC):
-    """A strategy that may hold the weights in Kronecker form, with a floor under every direction.
+    """A strategy that may hold the weights in Kronecker form, with a floor under a layer's rows.
 
-    What is measured at a task's end is local: it says nothing of weights far away, nor of what the
-    outputs of that task do not tell apart. Where a task trains outputs that earlier tasks have
-    trained, and these constrained r combinations of them (`Kronecker.outputs_constrained`), every
-    direction is therefore also held by floor / r^3 about the newest anchor, in the units of L2's
-    strength: two classes constrain one combination and leave most of the network unmeasured,
-    ten constrain about nine. Outputs of a task's own (heads, new classes) get no floor.
+    What is measured at a task's end tells which combinations of a layer's outputs the task needs
+    as the network then is. Few classes need few, and leave the other rows free to move: what they
+    do with the inputs of old tasks changes those combinations themselves. Where a task trains
+    outputs that earlier tasks have trained, each input direction is therefore also held in every
+    row, by `row_floor` times what it is held by in the mean of the rows. Outputs of a task's own
+    (heads, new classes) get no floor.
     """
 
-    floor: Tensor = setting(
+    row_floor: Tensor = setting(
         0.0,
-        "precision of every direction where r = 1 (two classes); it is floor / r^3",
+        "holds each input direction in every row, in units of the mean of its rows",
         low=0,
         high=1e12,
         later=True,
@@ -109,24 +109,12 @@ class KroneckerConsolidation(Consolidation, ABC):
         0, "input directions of a layer that are told apart; 0 is all", low=0, later=True
     )
 
-    def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
-        super().__init__(learner, settings)
-        self.held_alike = torch.zeros_like(self.floor)
-
     def prepare(self, precision: Precision, rate: Tensor, task: TaskData) -> None:
-        if not isinstance(precision, Kronecker):
-            super().prepare(precision, rate, task)
-            return
-        of_task = self.learner.outputs.of_task
-        own, seen = of_task[self.learner.task], of_task[: self.learner.task].any(0)
-        shared = (own & seen).sum() / own.sum()
-        self.held_alike = self.floor * shared / precision.outputs_constrained.pow(3)
-        precision.prepare(rate * self.strength, rate * self.held_alike)
-
-    def adjust_gradient(self, gradient: Tensor, batch: Batch) -> None:
-        super().adjust_gradient(gradient, batch)
-        if isinstance(self.precision, Kronecker) and self.form == "explicit":
-            gradient += self.held_alike * (self.theta - self.precision.anchor)
+        if isinstance(precision, Kronecker):
+            of_task = self.learner.outputs.of_task
+            own, seen = of_task[self.learner.task], of_task[: self.learner.task].any(0)
+            precision.row_floor = self.row_floor * ((own & seen).sum() / own.sum())
+        super().prepare(precision, rate, task)
 
 
 class FisherConsolidation(Consolidation):
@@ -159,28 +147,80 @@ class SnapshotConsolidation(Consolidation):
     def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
         super().__init__(learner, settings)
         self._snapshots: list[Tensor] = []
-        self._motion = Motion()
-
-    @property
-    def by_layer(self) -> bool:
-        """Whether each layer's moments of the increments are all that is taken of the snapshots."""
-        return False
 
     def visit(self, step: int) -> None:
         super().visit(step)
-        if step % self.snapshot_every:
-            return
-        if self.by_layer:
-            self._motion.add(self.theta, self.learner.network.layer_blocks)
-        else:
-            self._snapshots.append(self.theta.clone())
+        if step % self.snapshot_every == 0:
+            self.take_snapshot()
 
-    def take_moments(self) -> list[tuple[Tensor, Tensor]]:
-        """Return the sums of dW dW^T and dW^T dW of each layer (`Motion`), and forget them."""
-        taken, self._motion = self._motion, Motion()
-        return taken.moments
+    def take_snapshot(self) -> None:
+        """Take in the weights as they are at this step of the exploration."""
+        self._snapshots.append(self.theta.clone())
 
     def take_snapshots(self) -> list[Tensor]:
         """Return the snapshots [R, D] of this task's exploration, and forget them."""
         taken, self._snapshots = self._snapshots, []
         return taken
+
+
+class FluctuationConsolidation(KroneckerConsolidation, SnapshotConsolidation):
+    """A strategy that may hold a layer by B x A, B how its rows fluctuate, A what comes into it.
+
+    SGD moves a layer's matrix by signal input^T: the moves' row factor B = sum dW dW^T says which
+    of its outputs the loss depends on. Their column factor sum dW^T dW is the inputs' second
+    moment as far as samples still have an error; "inputs" takes that of all samples alike, from
+    forward passes alone, as large as the motion's.
+    """
+
+    gamma: Tensor = setting(1.0, "power of the variance that gives the precision", low=0, high=4)
+    columns: Literal["inputs", "motion"] = setting(
+        "motion",
+        "column factor of the Kronecker form: the layer's inputs', or that of the weights' motion",
+        later=True,
+    )
+    input_samples: int = setting(
+        2000, "inputs: training images whose inputs are averaged", low=1, later=True
+    )
+
+    def __init__(self, learner: Learner, settings: dict[str, Any]) -> None:
+        super().__init__(learner, settings)
+        self._motion = Motion()
+
+    @property
+    def by_layer(self) -> bool:
+        """Whether each layer's moments of the increments are all that is taken of the snapshots."""
+        return True
+
+    def take_snapshot(self) -> None:
+        if self.by_layer:
+            blocks = self.learner.network.layer_blocks
+            self._motion.add(self.theta, blocks, columns=self.columns == "motion")
+        else:
+            super().take_snapshot()
+
+    def moments(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Return sum dW dW^T and, where they are wanted, sum dW^T dW of each layer; forget them."""
+        taken, self._motion = self._motion, Motion()
+        return taken.rows, taken.columns
+
+    def kronecker(self, task: TaskData) -> Kronecker:
+        """Return the penalty of this task in Kronecker form, with the earlier ones taken in."""
+        past, anchor, network = self.precision, self.theta.clone(), self.learner.network
+        assert past is None or isinstance(past, Kronecker)
+        rows, columns = self.moments()
+        if self.columns == "inputs":
+            inputs = self._input_moments(task)
+            columns = [as_large(each, row) for each, row in zip(inputs, rows, strict=True)]
+        factors = in_units_of_the_mean(rows, columns, anchor.shape[1])
+        return Kronecker.joined(
+            network, factors, past, anchor, rank=self.input_rank, power=self.gamma
+        )
+
+    def _input_moments(self, task: TaskData) -> list[Tensor]:
+        """Return the sum of x x^T over samples of the task, x the input of each layer and a 1."""
+        learner, total = self.learner, list[Tensor]()
+        for batch in task.sample(self.input_samples, "inputs"):
+            inputs = layer_inputs(learner.network, self.theta, batch.images)
+            total = accumulated(total, [second_moment(x) for x in inputs])
+            learner.count_passes(batch.labels.shape[1] / learner.batch_size / 3)
+        return total

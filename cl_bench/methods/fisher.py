@@ -18,7 +18,7 @@ from cl_bench.engine.learner import Learner
 from cl_bench.engine.losses import less_one_hot_, masked
 from cl_bench.engine.tasks import Batch, TaskData
 from cl_bench.methods.kronecker import accumulated
-from cl_bench.methods.layerwise import layer_inputs, layer_signals
+from cl_bench.methods.layerwise import layer_inputs, layer_signals, second_moment
 
 Estimator = Literal[
     "exact", "sampled", "empirical", "true-part", "predicted", "reversed", "batch-mean"
@@ -80,24 +80,17 @@ def kronecker_fisher(
         estimator: of the signals, as in `diagonal_fisher`.
         samples: training images to average over.
     """
-    moments: list[tuple[Tensor, Tensor]] = []
+    rows, columns = list[Tensor](), list[Tensor]()
     seen = 0
     for number, batch in enumerate(task.sample(samples, "fisher")):
         cotangents = fisher_cotangents(learner, batch, estimator, number)
         inputs = layer_inputs(learner.network, learner.theta, batch.images)
         signals = layer_signals(learner.network, learner.theta, inputs, cotangents)
-        found = [
-            (_moment(s.flatten(1, 2)), _moment(x)) for s, x in zip(signals, inputs, strict=True)
-        ]
-        moments = accumulated(moments, found)
+        rows = accumulated(rows, [second_moment(each.flatten(1, 2)) for each in signals])
+        columns = accumulated(columns, [second_moment(each) for each in inputs])
         seen += batch.labels.shape[1]
         learner.count_passes(cotangents.shape[1] * cotangents.shape[2] / learner.batch_size)
-    return [(b.div_(seen), a.div_(seen)) for b, a in moments]
-
-
-def _moment(rows: Tensor) -> Tensor:
-    """Return the sum of row^T row over rows [R, n, m], [R, m, m]."""
-    return torch.bmm(rows.transpose(1, 2), rows)
+    return [(b.div_(seen), a.div_(seen)) for b, a in zip(rows, columns, strict=True)]
 
 
 def minibatch_gradients(

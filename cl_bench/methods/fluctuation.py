@@ -17,6 +17,7 @@ from cl_bench.engine.layout import LayerBlocks
 from cl_bench.engine.linalg import gram, symmetric_eigen
 from cl_bench.engine.state import Kept
 from cl_bench.methods.kronecker import Factors, accumulated
+from cl_bench.methods.layerwise import second_moment
 
 Kind = Literal["increments", "deviations"]
 
@@ -69,21 +70,20 @@ def principal_components(moves: Tensor, count: int) -> PrincipalComponents:
     return PrincipalComponents(directions, (values / moves.shape[1]).to(moves.dtype))
 
 
-def layer_moments(moves: Tensor, layers: LayerBlocks) -> list[tuple[Tensor, Tensor]]:
-    """Return sum dW dW^T [R, out, out] and sum dW^T dW [R, in + 1, in + 1] of each layer.
+def row_moments(moves: Tensor, layers: LayerBlocks) -> list[Tensor]:
+    """Return sum dW dW^T of each layer, [R, out, out].
 
     Args:
         moves: changes of all weights, [R, n, D].
         layers: the network's layers.
     """
-    found = []
-    for layer in range(len(layers)):
-        block = layers.block(moves, layer)
-        runs, count, rows, columns = block.shape
-        tall = block.reshape(runs, count * rows, columns)
-        wide = block.transpose(1, 2).reshape(runs, rows, count * columns)
-        found.append((torch.bmm(wide, wide.mT), torch.bmm(tall.mT, tall)))
-    return found
+    wide = [layers.block(moves, layer).transpose(1, 2).flatten(2) for layer in range(len(layers))]
+    return [torch.bmm(block, block.mT) for block in wide]
+
+
+def column_moments(moves: Tensor, layers: LayerBlocks) -> list[Tensor]:
+    """Return sum dW^T dW of each layer, [R, in + 1, in + 1], of changes [R, n, D]."""
+    return [second_moment(layers.block(moves, layer).flatten(1, 2)) for layer in range(len(layers))]
 
 
 class Motion(Kept):
@@ -91,17 +91,35 @@ class Motion(Kept):
 
     def __init__(self) -> None:
         self.last: Tensor | None = None
-        self.moments: list[tuple[Tensor, Tensor]] = []
+        self.rows: list[Tensor] = []
+        self.columns: list[Tensor] = []
 
-    def add(self, theta: Tensor, layers: LayerBlocks) -> None:
-        """Take a snapshot [R, D]: its change since the last one is added to `moments`."""
+    def add(self, theta: Tensor, layers: LayerBlocks, columns: bool = True) -> None:
+        """Take a snapshot [R, D]: its change since the last one is added to the moments.
+
+        Args:
+            theta: the weights.
+            layers: the network's layers.
+            columns: whether `columns` are wanted, too; they take most of the time.
+        """
         if self.last is not None:
-            found = layer_moments((theta - self.last).unsqueeze(1), layers)
-            self.moments = accumulated(self.moments, found)
+            moves = (theta - self.last).unsqueeze(1)
+            self.rows = accumulated(self.rows, row_moments(moves, layers))
+            if columns:
+                self.columns = accumulated(self.columns, column_moments(moves, layers))
         self.last = theta.clone()
 
 
-def in_units_of_the_mean(moments: Sequence[tuple[Tensor, Tensor]], size: int) -> Factors:
+def as_large(columns: Tensor, rows: Tensor) -> Tensor:
+    """Return a column factor [R, in + 1, in + 1] scaled to the trace of B [R, out, out]."""
+
+    def trace(factor: Tensor) -> Tensor:
+        return factor.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
+
+    return columns * (trace(rows) / trace(columns).clamp(min=torch.finfo(columns.dtype).tiny))
+
+
+def in_units_of_the_mean(rows: Sequence[Tensor], columns: Sequence[Tensor], size: int) -> Factors:
     """Return B and A of each layer, whose product is each coordinate's variance by its margins.
 
     The variance of a coordinate u^T dW v is taken as u^T (sum dW dW^T) u times v^T (sum dW^T dW) v
@@ -109,11 +127,12 @@ def in_units_of_the_mean(moments: Sequence[tuple[Tensor, Tensor]], size: int) ->
     by the mean variance of the network's weights.
 
     Args:
-        moments: of each layer, from `layer_moments`.
+        rows: sum dW dW^T of each layer, [R, out, out].
+        columns: sum dW^T dW of each layer, [R, in + 1, in + 1].
         size: D, the number of weights.
     """
-    totals = [rows.diagonal(dim1=1, dim2=2).sum(1) for rows, _ in moments]
+    totals = [each.diagonal(dim1=1, dim2=2).sum(1) for each in rows]
     mean = torch.stack(totals, 1).sum(1) / size
     tiny = torch.finfo(mean.dtype).tiny
     unit = [(total * mean).clamp(min=tiny).sqrt()[:, None, None] for total in totals]
-    return [(b / root, a / root) for (b, a), root in zip(moments, unit, strict=True)]
+    return [(b / root, a / root) for b, a, root in zip(rows, columns, unit, strict=True)]

@@ -21,13 +21,10 @@ Factors = Sequence[tuple[Tensor, Tensor]]
 """B [R, out, out] and A [R, in + 1, in + 1] of each layer."""
 
 
-def accumulated(
-    totals: list[tuple[Tensor, Tensor]], new: list[tuple[Tensor, Tensor]]
-) -> list[tuple[Tensor, Tensor]]:
-    """Add each layer's pair to the totals in place and return them; if none, the new."""
+def accumulated(totals: list[Tensor], new: list[Tensor]) -> list[Tensor]:
+    """Add each layer's to the totals in place and return them; if none, the new."""
     for total, part in zip(totals, new, strict=bool(totals)):
-        total[0].add_(part[0])
-        total[1].add_(part[1])
+        total.add_(part)
     return totals or new
 
 
@@ -136,6 +133,9 @@ class Kronecker(Precision):
         self.network = network
         self.bases, self.scale, self.rest = list(bases), list(scale), list(rest)
         self.anchor = anchor
+        self.row_floor = torch.zeros_like(anchor[:, :1])
+        """Added to each row: so many times the mean of the rows, [R, 1]. Not taken over by a
+        later penalty, whose rows have the same mean."""
 
     @classmethod
     def joined(
@@ -190,27 +190,19 @@ class Kronecker(Precision):
         """The network's layers as matrices."""
         return self.network.layer_blocks
 
-    @property
-    def outputs_constrained(self) -> Tensor:
-        """How many combinations of the outputs are held, [R, 1]: those of its last layer's B.
+    def held(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Return a layer's precision with its floor: [R, out, k] and, outside of V, [R, out, 1]."""
+        floor = self.row_floor.unsqueeze(-1)
+        scale, rest = self.scale[layer], self.rest[layer]
+        return scale + floor * scale.mean(1, keepdim=True), rest + floor * rest.mean(
+            1, keepdim=True
+        )
 
-        The participation ratio of B's eigenvalues: n for n that are equal.
-        """
-        values = self.bases[-1].left_values.clamp(min=0)
-        square = values.square().sum(1, keepdim=True).clamp(min=torch.finfo(values.dtype).tiny)
-        return values.sum(1, keepdim=True).square() / square
-
-    def prepare(self, rate: Tensor, floor: Tensor | None = None) -> None:
-        """Fix the rates of the implicit steps to come.
-
-        Args:
-            rate: learning rate times strength, [R, 1].
-            floor: what is added to each coordinate's product of rate and precision, [R, 1].
-        """
-        stiff, added = rate.unsqueeze(-1), 0.0 if floor is None else floor.unsqueeze(-1)
+    def prepare(self, rate: Tensor) -> None:
+        stiff = rate.unsqueeze(-1)
         self._share = [
-            (shrinkage(stiff * scale + added), shrinkage(stiff * rest + added))
-            for scale, rest in zip(self.scale, self.rest, strict=True)
+            (shrinkage(stiff * scale), shrinkage(stiff * rest))
+            for scale, rest in map(self.held, range(len(self.bases)))
         ]
 
     def pull(self, theta: Tensor) -> None:
@@ -224,7 +216,7 @@ class Kronecker(Precision):
         negative = torch.zeros_like(theta)
         for layer, basis in enumerate(self.bases):
             block = self.layers.block(gap, layer)
-            held = basis.multiply(block, self.scale[layer], self.rest[layer])
+            held = basis.multiply(block, *self.held(layer))
             self.layers.subtract(negative, layer, held)
         return negative.neg_()
 

@@ -26,6 +26,11 @@ def layer_inputs(network: Network, theta: Tensor, images: Tensor) -> list[Tensor
     return [functional.pad(value, (0, 1), value=1.0) for value in values]
 
 
+def second_moment(rows: Tensor) -> Tensor:
+    """Return the sum of row^T row over rows [R, n, m], [R, m, m]."""
+    return torch.bmm(rows.mT, rows)
+
+
 def layer_signals(
     network: Network, theta: Tensor, inputs: list[Tensor], cotangents: Tensor
 ) -> list[Tensor]:

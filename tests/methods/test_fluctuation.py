@@ -11,10 +11,12 @@ import torch
 from cl_bench.engine.networks import MLP
 from cl_bench.methods.fluctuation import (
     Motion,
+    as_large,
+    column_moments,
     fluctuations,
     in_units_of_the_mean,
-    layer_moments,
     principal_components,
+    row_moments,
 )
 from cl_bench.methods.kronecker import Kronecker
 
@@ -57,7 +59,7 @@ def test_moments_of_the_motion_are_those_of_its_increments(snapshots):
     layers, motion = NETWORK.layer_blocks, Motion()
     for theta in snapshots:
         motion.add(theta, layers)
-    for layer, (rows, columns) in enumerate(motion.moments):
+    for layer, (rows, columns) in enumerate(zip(motion.rows, motion.columns, strict=True)):
         for run in range(2):
             pairs = pairwise(layers.block(theta, layer)[run] for theta in snapshots)
             moves = [after - before for before, after in pairs]
@@ -67,7 +69,8 @@ def test_moments_of_the_motion_are_those_of_its_increments(snapshots):
 
 def test_a_kronecker_precision_has_the_margins_of_the_variance_in_units_of_its_mean(snapshots):
     moves, layers = fluctuations(snapshots, "increments"), NETWORK.layer_blocks
-    factors = in_units_of_the_mean(layer_moments(moves, layers), NETWORK.size)
+    moments = row_moments(moves, layers), column_moments(moves, layers)
+    factors = in_units_of_the_mean(*moments, NETWORK.size)
     held = Kronecker.joined(NETWORK, factors, None, snapshots[-1])
     for layer, basis in enumerate(held.bases):
         for run in range(2):
@@ -78,6 +81,25 @@ def test_a_kronecker_precision_has_the_margins_of_the_variance_in_units_of_its_m
                 torch.testing.assert_close(found, variance.sum(axis), rtol=1e-3, atol=1e-4)
     total = sum(scale.sum((1, 2)) for scale in held.scale)
     torch.testing.assert_close(total / NETWORK.size, torch.ones(2))
+
+
+def test_rows_alone_are_the_same_and_another_column_factor_keeps_the_mean(snapshots):
+    layers, both, alone = NETWORK.layer_blocks, Motion(), Motion()
+    for theta in snapshots:
+        both.add(theta, layers)
+        alone.add(theta, layers, columns=False)
+    assert not alone.columns
+    for one, other in zip(both.rows, alone.rows, strict=True):
+        assert torch.equal(one, other)
+    inputs = [torch.rand(2, 30, columns.shape[1]) for columns in both.columns]
+    columns = [as_large(x.mT @ x, b) for x, b in zip(inputs, alone.rows, strict=True)]
+    factors = in_units_of_the_mean(alone.rows, columns, NETWORK.size)
+    held = Kronecker.joined(NETWORK, factors, None, snapshots[-1])
+    total = sum(scale.sum((1, 2)) for scale in held.scale)
+    torch.testing.assert_close(total / NETWORK.size, torch.ones(2))
+    for layer, (_, column) in enumerate(factors):
+        ratio = column / (inputs[layer].mT @ inputs[layer])
+        torch.testing.assert_close(ratio, ratio[:, :1, :1].expand_as(ratio))
 
 
 def test_directions_that_the_snapshots_do_not_span_are_zero(snapshots):

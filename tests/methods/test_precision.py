@@ -47,13 +47,16 @@ def make(shape: str) -> Any:
     layers = NETWORK.layer_blocks
     sizes = [layers.block(anchor, i).shape[1:] for i in range(len(layers))]
     cut = 2 if "truncated" in shape else 0
-    return Kronecker(
+    precision = Kronecker(
         NETWORK,
         [basis_of(rows, columns, cut) for rows, columns in sizes],
         [torch.rand(RUNS, rows, columns - cut, dtype=torch.float64) for rows, columns in sizes],
         [torch.rand(RUNS, rows, 1, dtype=torch.float64) * bool(cut) for rows, _ in sizes],
         anchor,
     )
+    if "floor" in shape:
+        precision.row_floor = 3 * torch.rand(RUNS, 1, dtype=torch.float64)
+    return precision
 
 
 def basis_of(rows: int, columns: int, cut: int = 0) -> Eigenbasis:
@@ -72,18 +75,19 @@ def by_coordinate(precision: Kronecker) -> torch.Tensor:
         for run in range(RUNS):
             whole = torch.linalg.qr(basis.right[run], mode="complete").Q
             right = torch.cat([basis.right[run], whole[:, kept:]], 1)
+            outside = precision.rest[layer][run].expand(-1, right.shape[1] - kept)
+            scale = torch.cat([precision.scale[layer][run], outside], 1)
             for i, u in enumerate(basis.left[run].T):
                 for j, v in enumerate(right.T):
                     unit = torch.zeros(D, dtype=torch.float64)
                     weight.view(unit).copy_(torch.outer(u, v)[:, :-1])
                     bias.view(unit).copy_(torch.outer(u, v)[:, -1])
-                    rest = precision.rest[layer][run, i, 0]
-                    held = precision.scale[layer][run, i, j] if j < kept else rest
+                    held = scale[i, j] + precision.row_floor[run, 0] * scale[:, j].mean()
                     total[run] += held * torch.outer(unit, unit)
     return total
 
 
-KRONECKERS = ("kronecker", "kronecker truncated")
+KRONECKERS = ("kronecker", "kronecker truncated", "kronecker truncated with a floor")
 SHAPES = ("diagonal", "low-rank", "low-rank+diagonal", *KRONECKERS)
 
 
@@ -193,10 +197,10 @@ def test_several_penalties_are_the_sum_of_their_matrices(shapes):
     torch.testing.assert_close(both.gradient(theta), sum(part.gradient(theta) for part in parts))
 
 
-@pytest.mark.parametrize("shape", KRONECKERS)
+@pytest.mark.parametrize("shape", KRONECKERS[:2])
 def test_a_kronecker_penalty_takes_in_another_as_far_as_it_is_diagonal_in_its_basis(shape):
     first, second = make("kronecker"), make(shape)
-    cut = 2 if shape.endswith("truncated") else 0
+    cut = 2 if "truncated" in shape else 0
     second.bases = [basis_of(scale.shape[1], scale.shape[2], cut) for scale in first.scale]
     decay = torch.tensor([0.5, 2.0], dtype=torch.float64).view(RUNS, 1, 1)
     basis = torch.linalg.eigh(first.to_matrix()).eigenvectors  # its coordinates: none is twice

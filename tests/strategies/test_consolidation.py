@@ -20,6 +20,7 @@ from cl_bench.engine.tasks import TaskData
 from cl_bench.instruments.flatness import flatness
 from cl_bench.instruments.loss import mean_loss
 from cl_bench.methods.consolidation import Consolidation
+from cl_bench.methods.layerwise import layer_inputs
 from cl_bench.methods.precision import Diagonal, LowRank
 from cl_bench.planning import finding
 from cl_bench.planning.resolving import settings_grid
@@ -350,6 +351,43 @@ def test_state_round_trips(strategy, settings):
         run_task(one, streams, 1)
     assert torch.equal(first.theta, second.theta)
     assert first.bytes_kept() > 0
+
+
+def test_flatness_holds_what_comes_in_by_how_the_rows_move():
+    settings = {"exploration_steps": 12, "snapshot_every": 2, "input_samples": 60}
+    strategy, streams = stack("flatness", row_floor=2.0, **settings)
+    data, learner = TaskData(streams, 0), strategy.learner
+    strategy.begin_task(data)
+    blocks, seen = learner.network.layer_blocks, []
+    for number, batch in enumerate(data.minibatches(32, 12), start=1):
+        step(strategy, batch)
+        strategy.visit(number)
+        if number % 2 == 0:
+            seen.append(strategy.theta.double().clone())
+    strategy.end_task(data)
+    precision = strategy.precision
+    samples = torch.cat([batch.images for batch in data.sample(60, "inputs")], 1)
+    inputs = layer_inputs(learner.network, precision.anchor, samples)
+    moves = torch.stack(seen, 1).diff(dim=1)
+    size = (moves**2).sum(2).sum(1) / moves.shape[2]
+    for layer in range(len(blocks)):
+        for run in range(2):
+            steps = blocks.block(moves, layer)[run]
+            rows = (steps @ steps.mT).sum(0)
+            came = inputs[layer][run].double()
+            columns = came.T @ came / came.square().sum()
+            expected = torch.kron(rows, columns) / size[run]
+            basis, scale = precision.bases[layer], precision.scale[layer][run].double()
+            both = torch.kron(basis.left[run], basis.right[run]).double()
+            found = both @ torch.diag(scale.flatten()) @ both.T
+            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * expected.max())
+    assert (precision.row_floor == 0).all()
+    learner.task = 1
+    strategy.begin_task(TaskData(streams, 1))
+    assert (precision.row_floor == 2).all(), "both tasks train the same outputs"
+    learner.outputs.of_task[0, 5:], learner.outputs.of_task[1, :5] = False, False
+    strategy.begin_task(TaskData(streams, 1))
+    assert (precision.row_floor == 0).all(), "outputs of a task's own get no floor"
 
 
 def test_flatness_keeps_constant_memory():

@@ -260,7 +260,7 @@ def test_flatness_with_replay_trains_on_both_and_pulls_as_flatness_does():
 def test_flatness_with_replay_measures_what_flatness_measures():
     short: dict[str, Any] = {"exploration_steps": 12, "snapshot_every": 2, "gamma": 0.7}
     both, streams = stack("flatness-er", **short)
-    plain, _ = stack("flatness", **short)
+    plain, _ = stack("flatness", columns="motion", **short)
     for task in (0, 1):
         data = TaskData(streams, task)
         for strategy in (both, plain):

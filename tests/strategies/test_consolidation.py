@@ -376,11 +376,13 @@ def test_flatness_holds_what_comes_in_by_how_the_rows_move():
             rows = (steps @ steps.mT).sum(0)
             came = inputs[layer][run].double()
             columns = came.T @ came / came.square().sum()
-            expected = torch.kron(rows, columns) / size[run]
-            basis, scale = precision.bases[layer], precision.scale[layer][run].double()
-            both = torch.kron(basis.left[run], basis.right[run]).double()
-            found = both @ torch.diag(scale.flatten()) @ both.T
-            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * expected.max())
+            basis = precision.bases[layer]
+            left, right = basis.left[run].double(), basis.right[run].double()
+            expected = torch.outer(
+                (left.T @ rows @ left).diag(), (right.T @ columns @ right).diag()
+            )
+            found = precision.scale[layer][run].double() * size[run]
+            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5 * expected.max())
     assert (precision.row_floor == 0).all()
     learner.task = 1
     strategy.begin_task(TaskData(streams, 1))

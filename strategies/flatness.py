@@ -34,7 +34,7 @@ class Flatness(FluctuationConsolidation):
 
     In the Kronecker shape a coordinate's precision is the variance of its row times the second
     moment of its input direction (no snapshot is kept and few steps suffice), and where tasks
-    train the same outputs every row is held a little (`row_floor`): noise near one task's minimum
+    train the same few outputs every row is held, too (`row_floor`): noise near one task's minimum
     tells what its few classes need as the network now is, not what the other rows may do to them.
     """
 
@@ -42,11 +42,11 @@ class Flatness(FluctuationConsolidation):
     source = "from the variance-flatness relation of Feng & Tu 2020 (arXiv 2001.01678); ours"
 
     strength: Tensor = setting(
-        0.008, "weight of the penalty", low=0, high=1e12, tune=(1e-5, 1e6), log=True
+        0.006, "weight of the penalty", low=0, high=1e12, tune=(1e-5, 1e6), log=True
     )
     row_floor: Tensor = setting(
         3.0,
-        "kronecker shape: holds each input direction in every row, in units of its rows' mean",
+        "kronecker shape: holds each input in every row, in units of the rows' mean, where r = 1",
         low=0,
         high=1e12,
     )

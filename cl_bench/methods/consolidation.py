@@ -93,14 +93,15 @@ class KroneckerConsolidation(Consolidation, ABC):
     What is measured at a task's end tells which combinations of a layer's outputs the task needs
     as the network then is. Few classes need few, and leave the other rows free to move: what they
     do with the inputs of old tasks changes those combinations themselves. Where a task trains
-    outputs that earlier tasks have trained, each input direction is therefore also held in every
-    row, by `row_floor` times what it is held by in the mean of the rows. Outputs of a task's own
-    (heads, new classes) get no floor.
+    outputs that earlier tasks have trained, and these constrained r combinations of them
+    (`Kronecker.outputs_constrained`), each input direction is therefore also held in every row, by
+    row_floor / r^2 times what it is held by in the mean of the rows: two classes constrain one
+    combination, ten about eight. Outputs of a task's own (heads, new classes) get no floor.
     """
 
     row_floor: Tensor = setting(
         0.0,
-        "holds each input direction in every row, in units of the mean of its rows",
+        "holds each input direction in every row, in units of the rows' mean, where r = 1",
         low=0,
         high=1e12,
         later=True,
@@ -113,7 +114,8 @@ class KroneckerConsolidation(Consolidation, ABC):
         if isinstance(precision, Kronecker):
             of_task = self.learner.outputs.of_task
             own, seen = of_task[self.learner.task], of_task[: self.learner.task].any(0)
-            precision.row_floor = self.row_floor * ((own & seen).sum() / own.sum())
+            shared = (own & seen).sum() / own.sum()
+            precision.row_floor = self.row_floor * shared / precision.outputs_constrained.square()
         super().prepare(precision, rate, task)
 
 

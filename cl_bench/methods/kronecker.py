@@ -190,6 +190,16 @@ class Kronecker(Precision):
         """The network's layers as matrices."""
         return self.network.layer_blocks
 
+    @property
+    def outputs_constrained(self) -> Tensor:
+        """How many combinations of the outputs are held, [R, 1]: those of its last layer's B.
+
+        The participation ratio of B's eigenvalues: n for n that are equal.
+        """
+        values = self.bases[-1].left_values.clamp(min=0)
+        square = values.square().sum(1, keepdim=True).clamp(min=torch.finfo(values.dtype).tiny)
+        return values.sum(1, keepdim=True).square() / square
+
     def held(self, layer: int) -> tuple[Tensor, Tensor]:
         """Return a layer's precision with its floor: [R, out, k] and, outside of V, [R, out, 1]."""
         floor = self.row_floor.unsqueeze(-1)

@@ -354,8 +354,8 @@ def test_state_round_trips(strategy, settings):
 
 
 def test_flatness_holds_what_comes_in_by_how_the_rows_move():
-    settings = {"exploration_steps": 12, "snapshot_every": 2, "input_samples": 60}
-    strategy, streams = stack("flatness", row_floor=2.0, **settings)
+    short: dict[str, Any] = {"exploration_steps": 12, "snapshot_every": 2, "input_samples": 60}
+    strategy, streams = stack("flatness", row_floor=2.0, **short)
     data, learner = TaskData(streams, 0), strategy.learner
     strategy.begin_task(data)
     blocks, seen = learner.network.layer_blocks, []
@@ -382,7 +382,9 @@ def test_flatness_holds_what_comes_in_by_how_the_rows_move():
                 (left.T @ rows @ left).diag(), (right.T @ columns @ right).diag()
             )
             found = precision.scale[layer][run].double() * size[run]
-            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5 * expected.max())
+            torch.testing.assert_close(
+                found, expected, rtol=1e-3, atol=1e-5 * float(expected.max())
+            )
     assert (precision.row_floor == 0).all()
     learner.task = 1
     strategy.begin_task(TaskData(streams, 1))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cl_bench.errors import unknown
+from cl_bench.errors import UserError, unknown
 from cl_bench.plain import flatten
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ def describe(name: str) -> list[Description]:
     """Return what a name stands for: one thing, or several where kinds share it.
 
     Args:
-        name: a name of `list`, a strategy's file, a key (`training.epochs`, `ewc.strength`), or a
-            section of keys (`training`).
+        name: a name of `list`, a file of a strategy or benchmark, a key (`training.epochs`,
+            `ewc.strength`), or a section of keys (`training`).
 
     Raises:
         UserError: nothing has this name, with the nearest that are known.
     """
     if name.endswith(".py") or "/" in name:
-        return [_strategy(name)]
+        return [_file(name)]
     known = _names()
     found = [_KINDS[kind](name) for kind, names in known.items() if name in names]
     owner, dot, setting = name.partition(".")
@@ -71,6 +71,19 @@ def _names() -> dict[str, list[str]]:
         "section": list(reading.SECTIONS),
         "key": list(keys.keys()),
     }
+
+
+def _file(path: str) -> Description:
+    """Return what a file holds: a strategy, or a benchmark; why it is no strategy, if neither."""
+    from cl_bench.planning import bringing
+
+    try:
+        return _strategy(path)
+    except UserError as error:
+        try:
+            return _benchmark(bringing.resolve(path))
+        except UserError:
+            raise error from None
 
 
 def _strategy(name: str) -> Description:

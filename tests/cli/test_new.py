@@ -28,11 +28,13 @@ def test_a_new_strategy_passes_the_checks(capsys):
     subprocess.run([sys.executable, "-m", *words], check=True)
 
 
-def test_a_new_benchmark_is_trained_on_as_it_is(tmp_path):
+def test_a_new_benchmark_is_trained_on_as_it_is(tmp_path, capsys):
     assert main(["new", "benchmark", "pairs"]) == 0
     name = bringing.resolve("./pairs.py")
     made = benchmarks.get(benchmarks.get(cl_bench.config.BenchmarkConfig(name=name)).config)
     assert (made.n_tasks, made.n_outputs) == (5, 10)
+    assert main(["describe", "./pairs.py"]) == 0
+    assert "pairs: tasks from arrays (benchmark)" in capsys.readouterr().out
     runs = cl_bench.run("naive", "./pairs.py", seeds=1, workers=1, wandb="off", out=tmp_path)
     assert set(runs.frame["benchmark"]) == {"pairs"}
 

@@ -93,11 +93,15 @@ def _widths(value: Any) -> Any:
     return value
 
 
+NETWORKS = ("mlp", "convnet", "resnet18", "linear")
+"""The networks of the suite."""
+
+
 class NetworkConfig(Section):
     """The network, one for all runs of a stack."""
 
-    name: Literal["mlp", "convnet"] = "mlp"
-    """Its kind."""
+    name: str = "mlp"
+    """A name of `list networks`; `--network ./mine.py` trains one of your own."""
     hidden: Annotated[
         tuple[Annotated[int, Field(ge=1, le=100_000)], ...], BeforeValidator(_widths)
     ] = (100, 100)
@@ -111,11 +115,28 @@ class NetworkConfig(Section):
     init: Literal["torch", "xavier"] = added_later("torch")
     """Initial weights: as `torch.nn.Linear` draws them, or Glorot & Bengio's uniform ones with
     biases of 0; of `mlp` alone."""
+    norm: Literal["batch", "group"] = added_later("batch")
+    """Normalisation of `resnet18`: over the minibatch, with running statistics at test time, or
+    over groups of 10 channels of each image."""
+    code: str | None = added_later(None)
+    """Of a network from outside the suite: a hash of its source."""
 
     @model_validator(mode="after")
-    def _initial_of_mlp(self) -> Self:
+    def _what_it_has(self) -> Self:
+        if self.code is None and self.name not in NETWORKS:
+            known = ", ".join(NETWORKS)
+            raise ValueError(
+                f"network.name = {self.name!r}: there are {known}, and files (--network ./mine.py)"
+            )
         if self.init != "torch" and self.name != "mlp":
             raise ValueError(f"network.init = {self.init!r}: {self.name} has only 'torch'")
+        if self.norm != "batch" and self.name != "resnet18":
+            raise ValueError(f"network.norm = {self.norm!r}: only resnet18 has a choice")
+        default = type(self).model_fields["hidden"].default
+        if self.hidden != default and (self.code or self.name in ("resnet18", "linear")):
+            raise ValueError(
+                f"network.hidden = {list(self.hidden)}: {self.name} has no widths to choose"
+            )
         return self
 
 

@@ -144,20 +144,19 @@ def _benchmark(name: str) -> Description:
 
 
 def _networks() -> list[str]:
-    from typing import get_args
+    from cl_bench.config import NETWORKS
 
-    from cl_bench.config import NetworkConfig
-
-    return list(get_args(NetworkConfig.model_fields["name"].annotation))
+    return list(NETWORKS)
 
 
 def _network(name: str) -> Description:
     from cl_bench.engine.architectures import convnet
     from cl_bench.engine.networks import MLP
+    from cl_bench.engine.resnet import resnet18
 
-    told = {"mlp": MLP, "convnet": convnet}.get(name)
+    told = {"mlp": MLP, "convnet": convnet, "resnet18": resnet18}.get(name)
     about = " ".join((getattr(told, "__doc__", None) or "").partition("\n\n")[0].split())
-    facts = {"run it": f"python -m cl_bench run --set network.name={name}"}
+    facts = {"run it": f"python -m cl_bench run --network {name}"}
     settings = tuple(each for each in _section_keys("network") if each.setting[8:] != "name")
     return Description(name, "network", name, about, facts, settings)
 

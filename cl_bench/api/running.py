@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ def run(
     *,
     tasks: int | None = None,
     scenario: str | None = None,
-    network: Asked | None = None,
+    network: Asked | Callable[..., Any] | None = None,
     seeds: int | Iterable[int] | None = None,
     config: str | Path | None = None,
     out: str | Path = "runs",
@@ -59,7 +59,9 @@ def run(
             benchmark of one's own (`Tasks.from_arrays`), which this process alone trains on.
         tasks: the number of tasks.
         scenario: "task", "domain" or "class".
-        network: a network's name, or a mapping of the section's settings.
+        network: a network's name, a file, a function or class of one's own (`input_shape` and
+            `n_outputs` to a `torch.nn.Module`; this process alone trains it), or a mapping of the
+            section's settings.
         seeds: their number (5 where no config says otherwise), or the seeds themselves.
         config: a protocol: a name of `list configs` or a YAML file.
         out: the folder of the records.
@@ -130,7 +132,7 @@ def read(
     Raises:
         UserError: anything unknown, malformed or out of range.
     """
-    from cl_bench.planning import reading
+    from cl_bench.planning import own_networks, reading
 
     named = _named(strategies)
     options: dict[str, Any] = {}
@@ -143,6 +145,8 @@ def read(
             continue
         if isinstance(value, Mapping):
             options |= _below(spelt.get(key, key), value)
+        elif key == "network" and callable(value):
+            options |= {f"network.{k}": v for k, v in own_networks.add(value).items()}
         elif key in ("benchmark", "network"):
             options[f"{key}.name"] = _name_of(value)
         else:

@@ -20,6 +20,7 @@ from cl_bench.cli.training import (
     Device,
     DeviceOption,
     DownloadOption,
+    NetworkOption,
     ScenarioOption,
     SeedsOption,
     SetOption,
@@ -41,6 +42,7 @@ def run(
     benchmark: BenchmarkOption = None,
     tasks: TasksOption = None,
     scenario: ScenarioOption = None,
+    network: NetworkOption = None,
     seeds: SeedsOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
@@ -74,6 +76,7 @@ def run(
             "benchmark.name": benchmark,
             "benchmark.tasks": tasks,
             "benchmark.scenario": scenario,
+            "network.name": network,
             "seeds": None if seeds is None else parse_seeds(seeds),
         },
         assignments=set_ or [],
@@ -151,11 +154,13 @@ def _in_words(configs: Sequence[RunConfig]) -> list[str]:
         benchmark, network, training = config.benchmark, config.network, config.training
         epochs = f"{training.epochs or 0:g} epoch{'' if training.epochs == 1 else 's'}"
         length = f"{training.iterations} minibatches" if training.iterations else epochs
-        widths = "-".join(map(str, network.hidden))
+        widths = (
+            " " + "-".join(map(str, network.hidden)) if network.name in ("mlp", "convnet") else ""
+        )
         given = [str(seed) for seed in sorted(set(seeds[protocol_id]))]
         lines.append(
             f"trained on: {benchmark.name}, {benchmark.scenario} scenario, "
-            f"{counted(benchmark.tasks or 0, 'task')}; {network.name} {widths}; "
+            f"{counted(benchmark.tasks or 0, 'task')}; {network.name}{widths}; "
             f"{config.optimizer.name} at {config.optimizer.learning_rate:g}, {length} a task, "
             f"batches of {training.batch_size}; seed{'s' * (len(given) > 1)} {', '.join(given)}"
         )

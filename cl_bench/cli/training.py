@@ -24,6 +24,9 @@ StrategyOption = Annotated[
     typer.Option(help="Names or ./files.py, separated by commas; may be repeated."),
 ]
 BenchmarkOption = Annotated[str | None, typer.Option(help="See `list benchmarks`.")]
+NetworkOption = Annotated[
+    str | None, typer.Option(help="A name (mlp, convnet, resnet18, linear) or ./file.py.")
+]
 TasksOption = Annotated[int | None, typer.Option(help="Number of tasks.")]
 ScenarioOption = Annotated[str | None, typer.Option(help="task, domain or class.")]
 SeedsOption = Annotated[

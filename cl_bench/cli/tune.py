@@ -15,6 +15,7 @@ from cl_bench.cli.training import (
     Device,
     DeviceOption,
     DownloadOption,
+    NetworkOption,
     StrategyOption,
     WorkersOption,
 )
@@ -69,6 +70,7 @@ PictureOption = Annotated[
 
 def tune(
     strategy: StrategyOption = None,
+    network: NetworkOption = None,
     config: PlanOption = None,
     set_: HeldOption = None,
     trials: TrialsOption = 16,
@@ -99,7 +101,12 @@ def tune(
     from cl_bench.tuning.study import Request
 
     protocol = one_protocol(
-        reading.read(config, strategies=split_names(strategy), assignments=set_ or [])
+        reading.read(
+            config,
+            strategies=split_names(strategy),
+            options={"network.name": network},
+            assignments=set_ or [],
+        )
     )
     request = Request(
         protocol=protocol,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,6 +11,28 @@ from torch.nn import functional
 from cl_bench.config import NetworkConfig
 from cl_bench.engine.modules import ModuleNetwork
 from cl_bench.engine.networks import MLP, Network
+from cl_bench.engine.resnet import resnet18
+from cl_bench.errors import UserError
+
+Factory = Callable[[tuple[int, ...], int], nn.Module]
+"""Makes a network of one's own, given the inputs' shape and the number of outputs."""
+
+_own: dict[tuple[str, str], Factory] = {}
+
+
+def add_network(name: str, code: str, factory: Factory) -> None:
+    """Make a network of one's own known by what configurations call it: `name` and `code`."""
+    _own[name, code] = factory
+
+
+def _own_factory(config: NetworkConfig) -> Factory:
+    factory = _own.get((config.name, config.code or ""))
+    if factory is None:
+        raise UserError(
+            f"network '{config.name}' is of a file or a program of its own (hash {config.code}): "
+            "give that file by --network"
+        )
+    return factory
 
 
 def convnet(input_shape: tuple[int, ...], hidden: Sequence[int], n_outputs: int) -> nn.Module:
@@ -63,12 +85,18 @@ def build_network(config: NetworkConfig, input_shape: tuple[int, ...], n_outputs
     """Return the network that a configuration asks for, for inputs and outputs of this size."""
     prepare = PreparedInput(config, input_shape)
     shape = prepare.output_shape
-    if config.name == "mlp":
+    if config.name in ("mlp", "linear") and config.code is None:
         first = prepare if prepare.changes else None
-        return MLP(math.prod(shape), config.hidden, n_outputs, first, config.init)
+        hidden = config.hidden if config.name == "mlp" else ()
+        return MLP(math.prod(shape), hidden, n_outputs, first, config.init)
 
     def build() -> nn.Module:
-        module = convnet(shape, config.hidden, n_outputs)
+        if config.code is not None:
+            module = _own_factory(config)(shape, n_outputs)
+        elif config.name == "resnet18":
+            module = resnet18(shape, n_outputs, config.norm)
+        else:
+            module = convnet(shape, config.hidden, n_outputs)
         if not prepare.changes:
             return module
         return nn.Sequential(nn.Flatten(-3), prepare, nn.Unflatten(-1, shape), module)

@@ -6,6 +6,7 @@ not depend on how many are stacked.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from cl_bench.engine.layout import lay_out
 from cl_bench.engine.networks import Cotangent, Gates, Network, power_of
+from cl_bench.engine.running import moved_by, norms_of, with_running
 from cl_bench.seeding import torch_generator
 
 
@@ -28,12 +30,18 @@ def same_kernels() -> Iterator[None]:
 
 
 class ModuleNetwork(Network):
-    """Any `torch.nn.Module` without buffers, run over the stack by `torch.func.vmap`.
+    """Any `torch.nn.Module`, run over the stack by `torch.func.vmap`.
+
+    A batch normalisation's running statistics are the last columns of the weights: a run's own,
+    moved by training steps, and what evaluation normalises by. Other buffers are constants.
 
     Args:
         build: makes the module; called once with torch's generator seeded for each initial vector.
         input_shape: channels, height, width; images arrive flat and are given this shape.
         n_outputs: number of logits.
+
+    Raises:
+        ValueError: a layer's running statistics cannot be a run's own.
     """
 
     def __init__(
@@ -42,18 +50,32 @@ class ModuleNetwork(Network):
         self.build = build
         self.input_shape = input_shape
         self.n_outputs = n_outputs
+        self.training = self._made(0).train()
+        """The module as it is in training; `module` is the same in evaluation."""
+        self.module = copy.deepcopy(self.training).eval()
+        trained = [(name, tuple(p.shape)) for name, p in self.module.named_parameters()]
+        running = [
+            (f"{name}.{kind}", tuple(getattr(norm, kind).shape))
+            for name, norm in norms_of(self.module).items()
+            for kind in ("running_mean", "running_var")
+        ]
+        self.parameters = lay_out(trained + running)
+        self.trained = self.parameters[: len(trained)]
+        self.running = lay_out(running)
+
+    def _made(self, seed: int) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
-            self.module = build().requires_grad_(False)
-        if next(self.module.buffers(), None) is not None:
-            raise ValueError("a stacked network cannot have buffers (batch normalisation, say)")
-        self.parameters = lay_out(
-            [(name, tuple(p.shape)) for name, p in self.module.named_parameters()]
-        )
+            torch.random.manual_seed(seed)
+            return with_running(self.build()).requires_grad_(False)
+
+    @property
+    def n_running(self) -> int:
+        return self.running[-1].stop if self.running else 0
 
     def initial(self, seed: int) -> Tensor:
-        with torch.random.fork_rng(devices=[]):
-            torch.random.manual_seed(torch_generator("initial weights", seed).initial_seed())
-            return nn.utils.parameters_to_vector(self.build().parameters()).detach().clone()
+        made = self._made(torch_generator("initial weights", seed).initial_seed())
+        values = dict(made.named_parameters()) | dict(made.named_buffers())
+        return torch.cat([values[p.name].flatten() for p in self.parameters]).clone()
 
     def _one(self, theta: Tensor, images: Tensor) -> Tensor:
         shaped = images.unflatten(-1, self.input_shape)
@@ -68,17 +90,20 @@ class ModuleNetwork(Network):
 
     @same_kernels()
     def features(self, theta: Tensor, images: Tensor) -> Tensor:
-        if not isinstance(self.module, nn.Sequential):
-            raise ValueError("features need a network whose module is a torch.nn.Sequential")
-        body = self.module[:-1]
-        names = dict(body.named_parameters())
+        last = [layer for layer in self.module.modules() if isinstance(layer, nn.Linear)][-1:]
+        if not last:
+            raise ValueError("features need a network whose last layer is a torch.nn.Linear")
+        found: list[Tensor] = []
+        handle = last[0].register_forward_pre_hook(lambda _, given: found.append(given[0]))
 
         def one(weights: Tensor, image: Tensor) -> Tensor:
-            shaped = image.unflatten(-1, self.input_shape)
-            own = {name: value for name, value in self.unstack(weights).items() if name in names}
-            return torch.func.functional_call(body, own, (shaped,))
+            self._one(weights, image)
+            return found.pop()
 
-        return torch.func.vmap(one)(theta, images)
+        try:
+            return torch.func.vmap(one)(theta, images)
+        finally:
+            handle.remove()
 
     @same_kernels()
     def backward(
@@ -91,8 +116,28 @@ class ModuleNetwork(Network):
     ) -> None:
         if gates is not None:
             raise ValueError("gates need the network 'mlp'")
-        logits, pull_back = _vjp(lambda t: self.forward(t, images), theta)
-        out.copy_(pull_back(cotangent(logits.detach())))
+        if not self.running:
+            logits, pull_back = _vjp(lambda t: self.forward(t, images), theta)
+            out.copy_(pull_back(cotangent(logits.detach())))
+            return
+        cut = self.trained[-1].stop
+
+        def in_training(weights: Tensor) -> tuple[Tensor, Tensor]:
+            return torch.func.vmap(self._one_in_training)(weights, theta[:, cut:], images)
+
+        logits, pull_back, self.moved = torch.func.vjp(in_training, theta[:, :cut], has_aux=True)
+        out[:, :cut].copy_(pull_back(cotangent(logits.detach()))[0])
+        out[:, cut:].zero_()
+
+    def _one_in_training(
+        self, weights: Tensor, running: Tensor, images: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the logits of a minibatch, normalised by itself, and the statistics after it."""
+        shaped = images.unflatten(-1, self.input_shape)
+        values = {p.name: p.view(weights) for p in self.trained}
+        values |= {p.name: p.view(running) for p in self.running}
+        logits = torch.func.functional_call(self.training, values, (shaped,))
+        return logits, moved_by(self.training)
 
     @same_kernels()
     def per_sample_power(

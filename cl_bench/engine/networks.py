@@ -30,6 +30,18 @@ class Network(ABC):
 
     parameters: tuple[Parameter, ...]
     n_outputs: int
+    moved: Tensor | None = None
+    """Running statistics after the last `backward`, [R, n_running]: what a step writes."""
+
+    @property
+    def n_running(self) -> int:
+        """How many of the weights, the last ones, are running statistics (batch normalisation)."""
+        return 0
+
+    def settle(self, theta: Tensor, moved: Tensor | None) -> None:
+        """Write running statistics [R, n_running] into weights [R, D]."""
+        if moved is not None:
+            theta[:, -self.n_running :].copy_(moved)
 
     @property
     def size(self) -> int:

@@ -139,9 +139,12 @@ def step(strategy: Strategy, batch: Batch) -> None:
         objective=None if kind.objective is Strategy.objective else strategy.objective,
         along=[each.value for each in trained],
     )
+    moved = learner.network.moved  # by this minibatch; a strategy may pass others
     strategy.adjust_gradient(learner.gradient, batch)
     learner.optimizer.step(learner.theta, learner.gradient)
+    learner.network.settle(learner.theta, moved)
     for each in trained:
         each.step()
     learner.count_step(images)
     strategy.after_step(batch)
+    learner.network.settle(learner.theta, moved)

@@ -39,7 +39,7 @@ def prepare(out: Path, device: str, data_dir: Path | None, workers: int | None) 
     from cl_bench.engine import pick_device
     from cl_bench.execution.pool import cores
     from cl_bench.execution.worker import Work
-    from cl_bench.planning import bringing, finding
+    from cl_bench.planning import bringing, finding, own_networks
     from cl_bench.results.store import RunStore
 
     if device not in DEVICES:
@@ -48,7 +48,14 @@ def prepare(out: Path, device: str, data_dir: Path | None, workers: int | None) 
         raise UserError(f"workers = {workers}: should be at least 1")
     chosen = pick_device(device).type
     RunStore(out).check_writable()
-    work = Work(out, chosen, data_dir, tuple(finding.added_files()), bringing.brought())
+    work = Work(
+        out,
+        chosen,
+        data_dir,
+        tuple(finding.added_files()),
+        bringing.brought(),
+        own_networks.brought(),
+    )
     return work, workers or (1 if chosen == "cuda" else cores())
 
 

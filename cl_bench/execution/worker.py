@@ -25,6 +25,8 @@ class Work:
     """Strategy files from outside the suite (`finding.added_files`)."""
     benchmarks: tuple[str, ...] = ()
     """Benchmarks from outside the suite (`bringing.brought`)."""
+    networks: tuple[str, ...] = ()
+    """Network files (`own_networks.brought`)."""
     checkpoint_seconds: float | None = 15.0
     """Seconds between checkpoints of a stack; None makes none by time."""
     checkpoint_steps: int | None = None
@@ -36,14 +38,19 @@ def execute(
 ) -> Outcome[Stack]:
     """Train every stack and store its records (`pool.carry_out`).
 
-    Strategies and benchmarks that only this process knows are trained in it, beside the workers.
+    Strategies, benchmarks and networks that only this process knows are trained in it, beside the
+    workers.
     """
-    from cl_bench.planning import bringing, session
+    from cl_bench.planning import bringing, own_networks, session
 
     def only_here(stack: Stack) -> bool:
         config = stack.configs[0]
         strategy = session.find(config.strategy.name)
-        return strategy is not None or bringing.known_here_alone(config.benchmark.name)
+        return (
+            strategy is not None
+            or bringing.known_here_alone(config.benchmark.name)
+            or own_networks.known_here_alone(config.network)
+        )
 
     return carry_out(
         partial(train_and_store, work),
@@ -58,7 +65,7 @@ def train_and_store(work: Work, stack: Stack, report: Report) -> None:
     """Train one stack, from its checkpoint on if it has one; write a record of each of its runs."""
     from cl_bench.engine import train_stack
     from cl_bench.engine.checkpoint import Checkpoint, path_for
-    from cl_bench.planning import bringing, finding
+    from cl_bench.planning import bringing, finding, own_networks
     from cl_bench.planning.code import code_of
     from cl_bench.results.record import RunRecord
     from cl_bench.results.store import RunStore
@@ -67,6 +74,8 @@ def train_and_store(work: Work, stack: Stack, report: Report) -> None:
         finding.add_file(path)
     for benchmark in work.benchmarks:
         bringing.resolve(benchmark)
+    for network in work.networks:
+        own_networks.resolve(network)
     store = RunStore(work.out)
     given: dict[str, Any] = {
         "device": work.device,

@@ -66,6 +66,10 @@ def read(
             from cl_bench.planning import bringing
 
             point["benchmark"]["name"] = bringing.resolve(given)
+        if isinstance(given := point.get("network", {}).get("name"), str) and _is_path(given):
+            from cl_bench.planning import own_networks
+
+            point["network"] |= own_networks.resolve(given)
     return [validated(Protocol, point, where) for point in points]
 
 

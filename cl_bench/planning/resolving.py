@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from cl_bench.config import Protocol, RunConfig, Scenario, StrategyConfig
+from cl_bench.config import NetworkConfig, Protocol, RunConfig, Scenario, StrategyConfig
 from cl_bench.errors import UserError
 from cl_bench.planning import finding
 from cl_bench.planning.validation import validated
@@ -34,7 +34,7 @@ def runs_of(protocol: Protocol, benchmark: Benchmark) -> list[RunConfig]:
     for name, given in protocol.strategies.items():
         kind = finding.load(name)
         check_scenario(name, kind, benchmark)
-        _check_network(name, kind, protocol.network.name)
+        check_network(name, kind, protocol.network, benchmark)
         if kind.makes_pixels and benchmark.dataset.train_images.dtype != "uint8":
             raise UserError(
                 f"strategy '{name}' makes images of bytes, and {benchmark.name} has float features"
@@ -96,11 +96,27 @@ def check_scenario(name: str, strategy: type[Strategy], benchmark: Benchmark) ->
     raise UserError(f"{reason} and no benchmark has one of these")
 
 
-def _check_network(name: str, strategy: type[Strategy], network: str) -> None:
-    if network not in strategy.networks:
+def check_network(
+    name: str, strategy: type[Strategy], config: NetworkConfig, benchmark: Benchmark
+) -> None:
+    """Refuse a network that cannot be trained in a stack, or not by this strategy."""
+    from cl_bench.engine.strategy import ALL_NETWORKS, Strategy
+
+    shape = "mlp" if config.name == "linear" and config.code is None else config.name
+    if strategy.networks != ALL_NETWORKS and (config.code or shape not in strategy.networks):
         known = ", ".join(sorted(strategy.networks))
         raise UserError(
-            f"strategy '{name}' does not work on network '{network}' (it does on: {known})"
+            f"strategy '{name}' does not work on network '{config.name}' (it does on: {known})"
+        )
+    if strategy.trainer or shape == "mlp":
+        return
+    from cl_bench.engine.soundness import sound_network
+
+    network = sound_network(config, benchmark.input_shape, benchmark.n_outputs)
+    if network.n_running and strategy.objective is not Strategy.objective:
+        raise UserError(
+            f"strategy '{name}' takes its loss by way of the weights, which moves no running"
+            f" statistics; network '{config.name}' has some: take one with group normalisation"
         )
 
 

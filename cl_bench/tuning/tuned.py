@@ -8,7 +8,7 @@ from typing import Any
 
 from cl_bench.atomic import safe_name
 from cl_bench.errors import UserError
-from cl_bench.planning import bringing, finding
+from cl_bench.planning import bringing, finding, own_networks
 from cl_bench.tuning.record import TuningRecord, read
 from cl_bench.tuning.space import LEARNING_RATE
 from cl_bench.tuning.study import Request
@@ -69,6 +69,7 @@ def _yaml(request: Request, records: Sequence[TuningRecord]) -> str:
         strategies[as_given(name)] = protocol.strategies[name]
     content = protocol.model_dump(mode="json", exclude_none=True) | {"strategies": strategies}
     content["benchmark"]["name"] = bringing.as_given(content["benchmark"]["name"])
+    content["network"] = own_networks.as_given(content["network"])
     lines = [
         f"Settings chosen by `cl_bench tune`: {request.method} search, a budget of "
         f"{request.trials} trials in full,",

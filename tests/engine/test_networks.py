@@ -194,9 +194,10 @@ def test_xavier_weights_are_torchs_and_their_biases_zero():
         NetworkConfig(name="convnet", init="xavier")
 
 
-def test_a_module_with_buffers_is_refused():
-    with pytest.raises(ValueError, match="buffers"):
-        ModuleNetwork(lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64)), SHAPE, OUTPUTS)
+def test_statistics_that_cannot_be_a_runs_own_are_refused():
+    normalised = nn.BatchNorm1d(64, momentum=None)
+    with pytest.raises(ValueError, match="momentum=None"):
+        ModuleNetwork(lambda: nn.Sequential(nn.Flatten(), normalised), SHAPE, OUTPUTS)
 
 
 def testconvnet_has_the_outputs_asked_for():

@@ -209,6 +209,7 @@ def test_every_command_can_be_typed(name, desk):
         options = {
             f"benchmark.{key if key != 'benchmark' else 'name'}": given.get(key) for key in keys
         }
+        options["network.name"] = given.get("network")
         options["seeds"] = given["seeds"] if words[0] == "run" else None
         protocols = reading.read(
             given["config"], strategies=strategies, options=options, assignments=given["set_"] or []

@@ -10,6 +10,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -125,7 +126,8 @@ class ModuleNetwork(Network):
         def in_training(weights: Tensor) -> tuple[Tensor, Tensor]:
             return torch.func.vmap(self._one_in_training)(weights, theta[:, cut:], images)
 
-        logits, pull_back, self.moved = torch.func.vjp(in_training, theta[:, :cut], has_aux=True)
+        found: tuple[Any, ...] = torch.func.vjp(in_training, theta[:, :cut], has_aux=True)
+        logits, pull_back, self.moved = found
         out[:, :cut].copy_(pull_back(cotangent(logits.detach()))[0])
         out[:, cut:].zero_()
 

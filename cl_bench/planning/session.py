@@ -43,7 +43,7 @@ def add(strategy: type[Strategy], taken: set[str]) -> str:
     return name
 
 
-def name_of(strategy: type) -> str:
+def name_of(strategy: type | FunctionType) -> str:
     """Return the name that a class goes by: `MyStrategy` is `my-strategy`, `L2Init` `l2-init`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", strategy.__name__)
     return words.replace("_", "-").strip("-").lower()
@@ -59,7 +59,7 @@ def names() -> list[str]:
     return list(_classes)
 
 
-def code_of(strategy: type) -> str:
+def code_of(strategy: type | FunctionType) -> str:
     """Return the SHA-256 of a class's source, with whatever of its program the source names.
 
     That is functions, classes and plain values at the top of the same script or notebook.

@@ -58,7 +58,7 @@ class Flatness(FluctuationConsolidation):
     )
     columns: Literal["inputs", "motion"] = setting(
         "inputs",
-        "kronecker shape: its column factor, the layer's inputs' or that of the weights' motion",
+        "kronecker shape: its column factor, the inputs' of an MLP's layers or the motion's",
     )
     rank: int = setting(
         50,

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from cl_bench.engine.learner import Learner
+from cl_bench.engine.networks import MLP
 from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import Batch, TaskData
 from cl_bench.methods.exploration import Exploration
@@ -171,7 +172,7 @@ class FluctuationConsolidation(KroneckerConsolidation, SnapshotConsolidation):
     SGD moves a layer's matrix by signal input^T: the moves' row factor B = sum dW dW^T says which
     of its outputs the loss depends on. Their column factor sum dW^T dW is the inputs' second
     moment as far as samples still have an error; "inputs" takes that of all samples alike, from
-    forward passes alone, as large as the motion's.
+    forward passes alone, as large as the motion's. Networks that are not an MLP have the motion's.
     """
 
     gamma: Tensor = setting(1.0, "power of the variance that gives the precision", low=0, high=4)
@@ -193,10 +194,15 @@ class FluctuationConsolidation(KroneckerConsolidation, SnapshotConsolidation):
         """Whether each layer's moments of the increments are all that is taken of the snapshots."""
         return True
 
+    @property
+    def of_inputs(self) -> bool:
+        """Whether a layer's column factor is that of its inputs, which an MLP tells."""
+        return self.columns == "inputs" and isinstance(self.learner.network, MLP)
+
     def take_snapshot(self) -> None:
         if self.by_layer:
             blocks = self.learner.network.layer_blocks
-            self._motion.add(self.theta, blocks, columns=self.columns == "motion")
+            self._motion.add(self.theta, blocks, columns=not self.of_inputs)
         else:
             super().take_snapshot()
 
@@ -210,7 +216,7 @@ class FluctuationConsolidation(KroneckerConsolidation, SnapshotConsolidation):
         past, anchor, network = self.precision, self.theta.clone(), self.learner.network
         assert past is None or isinstance(past, Kronecker)
         rows, columns = self.moments()
-        if self.columns == "inputs":
+        if self.of_inputs:
             inputs = self._input_moments(task)
             columns = [as_large(each, row) for each, row in zip(inputs, rows, strict=True)]
         factors = in_units_of_the_mean(rows, columns, anchor.shape[1])

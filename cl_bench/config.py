@@ -101,7 +101,7 @@ class NetworkConfig(Section):
     """The network, one for all runs of a stack."""
 
     name: str = "mlp"
-    """A name of `list networks`; `--network ./mine.py` trains one of your own."""
+    """As `describe` knows it; `--network ./mine.py` trains one of your own."""
     hidden: Annotated[
         tuple[Annotated[int, Field(ge=1, le=100_000)], ...], BeforeValidator(_widths)
     ] = (100, 100)

@@ -66,6 +66,7 @@ def test_a_list_of_everything_is_one_json_object(capsys):
         "benchmarks",
         "metrics",
         "configs",
+        "settings",
     }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +36,7 @@ def benchmark_of(config, scenarios=(Scenario.DOMAIN, Scenario.TASK, Scenario.CLA
         n_tasks=tasks,
         n_outputs=10,
         input_shape=(1, 28, 28),
-        dataset=SimpleNamespace(name="mnist"),
+        dataset=SimpleNamespace(name="mnist", train_images=torch.empty(0, dtype=torch.uint8)),
         notice="this stands in" if config.name.endswith("5k") else None,
         epoch_size=lambda task: 60_000,
     )

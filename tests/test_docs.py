@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from cl_bench.api import starting
+from cl_bench.benchmarks import registry
 from cl_bench.cli import main
 from cl_bench.cli.app import app
 from cl_bench.cli.training import Device
@@ -83,6 +84,7 @@ def desk(folder, monkeypatch):
     saved["my_strategy.py"] = saved["slow_down.py"]
     for name, content in saved.items():
         (folder / name).write_text(content)
+    monkeypatch.setattr(registry, "_added", {})
     starting.write("benchmark", "digit-pairs", folder)
     (folder / "leaderboards").symlink_to(ROOT / "leaderboards")
     monkeypatch.chdir(folder)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PINS = (ROOT / "constraints.txt").read_text().split()
 COPIED = ("cl_bench", "strategies", "configs", "pyproject.toml", "README.md", "LICENSE")
-OPTIONAL = {"docs", "figures", "ray"}
+OPTIONAL = {"docs", "figures", "huggingface", "ray"}
 """Extras that `make setup` leaves out."""
 
 

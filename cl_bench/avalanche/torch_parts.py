@@ -102,17 +102,7 @@ class WrappedModule(ModuleNetwork):
     def features(self, theta: Tensor, images: Tensor) -> Tensor:
         if not self._last:
             raise UserError("this strategy needs a model whose last layer is a torch.nn.Linear")
-        given: list[Tensor] = []
-
-        def one(weights: Tensor, image: Tensor) -> Tensor:
-            self._one(weights, image)
-            return given.pop()
-
-        hook = self._last[0].register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
-        try:
-            return torch.func.vmap(one)(theta, images)
-        finally:
-            hook.remove()
+        return super().features(theta, images)
 
 
 def linear_layers(module: nn.Module) -> list[nn.Linear]:

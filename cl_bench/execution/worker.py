@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ class Work:
     data_dir: Path | None = None
     strategy_files: tuple[Path, ...] = ()
     """Strategy files from outside the suite (`finding.added_files`)."""
-    benchmarks: tuple[str, ...] = ()
+    benchmarks: Mapping[str, str] = field(default_factory=dict)
     """Benchmarks from outside the suite (`bringing.brought`)."""
-    networks: tuple[str, ...] = ()
+    networks: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """Network files (`own_networks.brought`)."""
     checkpoint_seconds: float | None = 15.0
     """Seconds between checkpoints of a stack; None makes none by time."""
@@ -72,9 +72,10 @@ def train_and_store(work: Work, stack: Stack, report: Report) -> None:
 
     for path in work.strategy_files:
         finding.add_file(path)
-    for benchmark in work.benchmarks:
+    config = stack.configs[0]
+    if benchmark := work.benchmarks.get(config.benchmark.name):
         bringing.resolve(benchmark)
-    for network in work.networks:
+    if network := work.networks.get((config.network.name, config.network.code or "")):
         own_networks.resolve(network)
     store = RunStore(work.out)
     given: dict[str, Any] = {

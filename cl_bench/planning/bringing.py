@@ -54,9 +54,9 @@ def resolve(given: str) -> str:
     return name
 
 
-def brought() -> tuple[str, ...]:
-    """Return what worker processes are to `resolve`, too."""
-    return tuple(_brought.values())
+def brought() -> dict[str, str]:
+    """Return what a worker process is to `resolve`, too, by the name that it goes by."""
+    return dict(_brought)
 
 
 def as_given(name: str) -> str:

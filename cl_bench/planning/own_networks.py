@@ -85,9 +85,9 @@ def add(factory: Any) -> dict[str, str]:
     return {"name": name, "code": code}
 
 
-def brought() -> tuple[str, ...]:
-    """Return the files that worker processes are to `resolve`, too."""
-    return tuple(_files.values())
+def brought() -> dict[tuple[str, str], str]:
+    """Return the file that a worker process is to `resolve`, too, by a network's name and code."""
+    return dict(_files)
 
 
 def as_given(config: dict[str, Any]) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def test_a_file_of_arrays_is_a_benchmark_that_goes_by_its_name(tmp_path):
     made = benchmark_of("my-tasks")
     assert (made.n_tasks, made.n_outputs, made.input_shape) == (2, 5, (1, 1, 64))
     assert "my-tasks" in benchmarks.names()
-    assert bringing.brought() == (str(tmp_path / "my_tasks.py"),)
+    assert list(bringing.brought().values()) == [str(tmp_path / "my_tasks.py")]
     assert not bringing.known_here_alone("my-tasks")
 
 

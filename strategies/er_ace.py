@@ -19,7 +19,7 @@ class ERACE(Replay):
 
     Each loss is a mean over its own samples. The buffer is a reservoir, drawn from at every step;
     in the first task, where nothing is old, both compete among all outputs of their scenario, as
-    in the authors' code.
+    in Mammoth's code.
     """
 
     title = "ER-ACE"

@@ -21,7 +21,7 @@ class MIR(Replay):
     The trial is theta_v = theta - rate * gradient on the new minibatch, and a sample's score its
     loss at theta_v less its loss at theta (s_MI-1). The step that counts is on the new minibatch
     joined with the samples of the highest scores (algorithm 1). Samples enter the buffer at each
-    step, so that those of the task in training may be chosen as well, as in the paper.
+    step, so that those of the task in training may be chosen as well.
     """
 
     title = "MIR"

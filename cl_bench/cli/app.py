@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from cl_bench.cli.bench import bench
 from cl_bench.cli.check import check
@@ -34,11 +35,24 @@ from cl_bench.cli.tune import tune
 from cl_bench.cli.variance import variance
 from cl_bench.cli.wandb import wandb
 from cl_bench.errors import UserError
+from cl_bench.execution.signals import Interrupted
 
 INTERRUPTED = 130
 
+
+class _Commands(typer.core.TyperGroup):
+    """The commands; one that was stopped ends with its signal's exit code, not always Ctrl-C's."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Interrupted as stopped:
+            raise typer.Exit(stopped.exit_code) from None
+
+
 app = typer.Typer(
     name="cl_bench",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

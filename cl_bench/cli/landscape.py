@@ -134,9 +134,9 @@ def _measure(name: str, setting: Setting, out: Path, data_dir: Path | None, work
     try:
         with _Progress(parts) as watcher:
             outcome = carry_out(study.measure, parts, workers=workers, watcher=watcher)
-    except Interrupted as stopped:
+    except Interrupted:
         remark("stopped; what has been measured is kept, and the same command goes on from there")
-        raise typer.Exit(stopped.exit_code) from None
+        raise
     for failure in outcome.failures:
         if not failure.traceback:
             raise UserError(f"{name}: {failure.reason}")

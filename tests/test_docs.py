@@ -182,17 +182,18 @@ def test_every_python_example_runs(name, desk):
 @pytest.mark.timeout(900)
 def test_the_script_and_the_commands_of_ones_own_train_the_same(desk):
     script = (desk / "own.py").read_text()
-    (desk / "own.py").write_text(script.replace('"epochs": 5', '"epochs": 1'))
+    shorter = script.replace('"epochs": 5', '"epochs": 1').replace("seeds=5", "seeds=2")
+    (desk / "own.py").write_text(shorter)
     lines = script.splitlines()
     assert len([line for line in lines if line.strip()]) <= 40
     subprocess.run([sys.executable, "own.py"], check=True)
     (desk / "digit_pairs.py").unlink()
     new, run = of_the_suite(BY_NAME["docs/python.md"])[-2:]
     assert main(new) == 0
-    assert main([*run, "--set", "training.epochs=1"]) == 0
+    assert main([*run, "--set", "training.epochs=1", "--seeds", "2"]) == 0
     written, typed = (set(load(folder)["run_id"]) for folder in ("runs", "own"))
-    assert len(written) == len(typed) == 15
-    assert len(written & typed) == 10, "er and ewc; the class and the file are each their own"
+    assert len(written) == len(typed) == 6
+    assert len(written & typed) == 4, "er and ewc; the class and the file are each their own"
 
 
 @pytest.mark.parametrize("name", pages(of_the_suite))

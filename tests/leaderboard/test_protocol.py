@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from cl_bench.config import NetworkConfig, OptimizerConfig
+from cl_bench.config import NETWORKS, OptimizerConfig
 from cl_bench.leaderboard.board import build
 from cl_bench.leaderboard.protocol import protocol_in_words
 from cl_bench.planning import finding
@@ -22,7 +22,6 @@ SECTIONS = {
 }
 LEAVES = [(name, key) for name, section in SECTIONS.items() for key in section.model_fields]
 OPTIMIZERS = get_args(OptimizerConfig.model_fields["name"].annotation)
-NETWORKS = get_args(NetworkConfig.model_fields["name"].annotation)
 
 
 def options(annotation):
@@ -46,7 +45,8 @@ def other_values(annotation, value):
         return [value + 1, value + 0.125 if isinstance(value, float) else value + 2]
     if isinstance(value, tuple):
         return [(), (*value, 7)]
-    return [f"{value}-other"] if isinstance(value, str) else [3, 4]
+    is_text = isinstance(value, str) or str in get_args(annotation)
+    return [f"{value}-other"] if is_text else [3, 4]
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from cl_bench.engine.losses import masked
+from cl_bench.engine.losses import sample_losses
 from cl_bench.engine.settings import setting
 from cl_bench.engine.tasks import Batch
 from cl_bench.methods.replay import Replay
@@ -55,12 +54,6 @@ class MIR(Replay):
         learner = self.learner
         trial = self.theta - learner.learning_rate * learner.gradient_of(batch)
         learner.count_passes(2 * kept.labels.shape[1] / learner.batch_size / 3)
-        return _losses(learner.network.forward(trial, kept.images), kept) - _losses(
+        return sample_losses(learner.network.forward(trial, kept.images), kept) - sample_losses(
             learner.network.forward(self.theta, kept.images), kept
         )
-
-
-def _losses(logits: Tensor, batch: Batch) -> Tensor:
-    """Return the cross-entropy of each sample, [R, B]."""
-    log_p = functional.log_softmax(masked(logits, batch.mask), -1)
-    return -log_p.gather(-1, batch.labels.unsqueeze(-1)).squeeze(-1)

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from cl_bench import benchmarks
+from cl_bench.benchmarks import registry
 from cl_bench.benchmarks.image_tasks import ImageTasks
 from cl_bench.config import (
     BenchmarkConfig,
@@ -28,9 +30,11 @@ from cl_bench.config import (
     StrategyConfig,
     TrainingConfig,
 )
+from cl_bench.data import own
 from cl_bench.engine.architectures import build_network
 from cl_bench.engine.evaluation import Evaluation
 from cl_bench.engine.recording import Recorder
+from cl_bench.planning import bringing
 from cl_bench.results.provenance import Provenance
 from cl_bench.results.record import TABLES, Cost, RunRecord
 from cl_bench.seeding import numpy_generator
@@ -179,3 +183,12 @@ def _default_curve(
         for step, dip in ((1, 0.05), (10, 0.0))
         for task in range(training + 1)
     ]
+
+
+def forget_what_was_brought(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test begin without benchmarks and datasets from outside, and leave none behind."""
+    monkeypatch.setattr(registry, "_added", {})
+    monkeypatch.setattr(registry, "_code", {})
+    monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
+    monkeypatch.setattr(own, "_added", {})
+    monkeypatch.setattr(bringing, "_brought", {})

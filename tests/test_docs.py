@@ -13,7 +13,6 @@ import pytest
 import typer
 
 from cl_bench.api import starting
-from cl_bench.benchmarks import registry
 from cl_bench.cli import main
 from cl_bench.cli.app import app
 from cl_bench.cli.training import Device
@@ -24,6 +23,7 @@ from cl_bench.planning.settings import settings_of
 from cl_bench.results.frames import load
 from docs.build import ROOT, written_pages
 from docs.pages import all_pages, prose
+from tests.support import forget_what_was_brought
 from tests.training import config, train
 
 PAGES = [page for page in written_pages() if "entries" not in page.parts]
@@ -84,7 +84,7 @@ def desk(folder, monkeypatch):
     saved["my_strategy.py"] = saved["slow_down.py"]
     for name, content in saved.items():
         (folder / name).write_text(content)
-    monkeypatch.setattr(registry, "_added", {})
+    forget_what_was_brought(monkeypatch)
     starting.write("benchmark", "digit-pairs", folder)
     (folder / "leaderboards").symlink_to(ROOT / "leaderboards")
     monkeypatch.chdir(folder)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cl_bench.api.runs import Runs
 from cl_bench.api.training import Terms, TrainingError, carry_out
 from cl_bench.errors import UserError
+from cl_bench.execution.plans import runs_in
 from cl_bench.plain import counted, plain
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def run(
     done = carry_out(protocols, terms, go_on="the same call goes on from here")
     runs = Runs.of(terms.out, {config.run_id for config in done.plan.configs})
     if done.failures:
-        number = sum(len(failure.part.configs) for failure in done.failures)
+        number = runs_in(done.failures)
         first = done.failures[0]
         name = first.part.configs[0].strategy.name
         raise TrainingError(

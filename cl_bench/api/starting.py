@@ -14,7 +14,7 @@ def write(kind: str, name: str, folder: Path = Path()) -> Path:
     """Write a starting file and return its path: `my-strategy` is `my_strategy.py`.
 
     Args:
-        kind: "strategy", "benchmark" or "network".
+        kind: "strategy" or "benchmark".
         name: what it is to be called: letters, digits and dashes, a letter first.
         folder: where to put it.
 

@@ -11,7 +11,7 @@ from cl_bench.cli.output import remark
 
 
 def new(
-    kind: Annotated[str, typer.Argument(help="strategy, benchmark or network.")],
+    kind: Annotated[str, typer.Argument(help="strategy or benchmark.")],
     name: Annotated[str, typer.Argument(help="What it is to be called, such as my-strategy.")],
     folder: Annotated[Path, typer.Option("--in", help="Folder to put the file into.")] = Path(),
 ) -> None:

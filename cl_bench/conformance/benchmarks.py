@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import get_args
 
 import numpy as np
 
@@ -37,6 +36,7 @@ from cl_bench.errors import UserError
 from cl_bench.planning import bringing, finding
 
 SEEDS = (0, 1)
+SPLITS: tuple[Split, ...] = ("train", "test")
 STRATEGIES = ("naive", "er")
 """Two that use their random numbers differently."""
 _PROGRAM = "from cl_bench.conformance import benchmarks as b; import sys; b.tell(*sys.argv[1:])"
@@ -62,10 +62,9 @@ class Held:
         """Yield all examples with what they are: seed, task, split."""
         for seed in SEEDS:
             for task in range(self.benchmark.n_tasks):
-                for split in get_args(Split):
-                    if split != "valid":
-                        where = f"seed {seed}, task {task}, {split}"
-                        yield where, seed, task, split, self.benchmark.examples(seed, task, split)
+                for split in SPLITS:
+                    where = f"seed {seed}, task {task}, {split}"
+                    yield where, seed, task, split, self.benchmark.examples(seed, task, split)
 
 
 def sizes(held: Held) -> None:
@@ -132,7 +131,7 @@ def repeats(held: Held) -> None:
     other = held.make()
     for seed in reversed(SEEDS):
         for task in reversed(range(other.n_tasks)):
-            for split in ("test", "train"):
+            for split in reversed(SPLITS):
                 for which in (other, held.benchmark):
                     again = _digest(which.examples(seed, task, split))
                     where = f"seed {seed}, task {task}, {split}"
@@ -233,7 +232,7 @@ def summary_of(benchmark: Benchmark) -> dict[str, str]:
     for seed in SEEDS:
         digest = hashlib.sha256()
         for task in range(benchmark.n_tasks):
-            for split in ("train", "test"):
+            for split in SPLITS:
                 digest.update(_digest(benchmark.examples(seed, task, split)).encode())
         found[f"the stream of seed {seed}"] = digest.hexdigest()[:16]
         found[f"stream_id of seed {seed}"] = benchmark.stream_id(seed)
@@ -256,7 +255,7 @@ def _digest(found: Examples) -> str:
 def _minibatches(benchmark: Benchmark, name: str) -> list[str]:
     """Return a digest of each task's first minibatches, a strategy training on them."""
     kind = finding.load(name)
-    size = min(16, *(benchmark.epoch_size(task) for task in range(benchmark.n_tasks)), 16)
+    size = min(16, *map(benchmark.epoch_size, range(benchmark.n_tasks)))
     config = RunConfig(
         benchmark=benchmark.config,
         network=NetworkConfig(hidden=(8,)),

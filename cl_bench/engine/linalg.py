@@ -24,6 +24,11 @@ def symmetric_eigen(matrices: Tensor) -> tuple[Tensor, Tensor]:
     return values.to(matrices.dtype), vectors.to(matrices.dtype)
 
 
+def trace(matrices: Tensor) -> Tensor:
+    """Return the traces [R, 1] of matrices [R, n, n]."""
+    return matrices.diagonal(dim1=1, dim2=2).sum(1, keepdim=True)
+
+
 def gram(rows: Tensor, others: Tensor, block: int = 8192) -> Tensor:
     """Return rows [R, n, D] times others [R, m, D] transposed, [R, n, m], in float64.
 

@@ -32,8 +32,13 @@ def masked(logits: Tensor, mask: Tensor | None) -> Tensor:
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
     """Return the mean cross-entropy [R, 1] in nats of a minibatch, masked as its scenario says."""
+    return sample_losses(logits, batch).mean(1, keepdim=True)
+
+
+def sample_losses(logits: Tensor, batch: Batch) -> Tensor:
+    """Return the cross-entropy of each sample in nats, [R, B], masked as its scenario says."""
     log_p = functional.log_softmax(masked(logits, batch.mask), -1)
-    return -log_p.gather(-1, batch.labels.unsqueeze(-1)).squeeze(-1).mean(1, keepdim=True)
+    return -log_p.gather(-1, batch.labels.unsqueeze(-1)).squeeze(-1)
 
 
 def cross_entropy_cotangent(logits: Tensor, batch: Batch) -> Tensor:

@@ -45,9 +45,8 @@ def execute(
 
     def only_here(stack: Stack) -> bool:
         config = stack.configs[0]
-        strategy = session.find(config.strategy.name)
         return (
-            strategy is not None
+            session.find(config.strategy.name) is not None
             or bringing.known_here_alone(config.benchmark.name)
             or own_networks.known_here_alone(config.network)
         )
@@ -83,8 +82,8 @@ def train_and_store(work: Work, stack: Stack, report: Report) -> None:
         "data_dir": work.data_dir,
         "on_progress": lambda done, total: report("", done / total if total else 0.0),
     }
-    code = code_of(stack.configs[0].strategy.name)
-    strategy = finding.load(stack.configs[0].strategy.name)
+    code = code_of(config.strategy.name)
+    strategy = finding.load(config.strategy.name)
 
     def keep(record: RunRecord) -> None:
         if code is not None:

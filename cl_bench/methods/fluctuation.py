@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cl_bench.engine.layout import LayerBlocks
-from cl_bench.engine.linalg import gram, symmetric_eigen
+from cl_bench.engine.linalg import gram, symmetric_eigen, trace
 from cl_bench.engine.state import Kept
 from cl_bench.methods.kronecker import Factors, accumulated
 from cl_bench.methods.layerwise import second_moment
@@ -112,11 +112,8 @@ class Motion(Kept):
 
 def as_large(columns: Tensor, rows: Tensor) -> Tensor:
     """Return a column factor [R, in + 1, in + 1] scaled to the trace of B [R, out, out]."""
-
-    def trace(factor: Tensor) -> Tensor:
-        return factor.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
-
-    return columns * (trace(rows) / trace(columns).clamp(min=torch.finfo(columns.dtype).tiny))
+    share = trace(rows) / trace(columns).clamp(min=torch.finfo(columns.dtype).tiny)
+    return columns * share.unsqueeze(-1)
 
 
 def in_units_of_the_mean(rows: Sequence[Tensor], columns: Sequence[Tensor], size: int) -> Factors:
@@ -131,8 +128,8 @@ def in_units_of_the_mean(rows: Sequence[Tensor], columns: Sequence[Tensor], size
         columns: sum dW^T dW of each layer, [R, in + 1, in + 1].
         size: D, the number of weights.
     """
-    totals = [each.diagonal(dim1=1, dim2=2).sum(1) for each in rows]
-    mean = torch.stack(totals, 1).sum(1) / size
+    totals = [trace(each) for each in rows]
+    mean = torch.cat(totals, 1).sum(1, keepdim=True) / size
     tiny = torch.finfo(mean.dtype).tiny
-    unit = [(total * mean).clamp(min=tiny).sqrt()[:, None, None] for total in totals]
+    unit = [(total * mean).clamp(min=tiny).sqrt().unsqueeze(-1) for total in totals]
     return [(b / root, a / root) for b, a, root in zip(rows, columns, unit, strict=True)]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cl_bench.engine.layout import LayerBlocks
-from cl_bench.engine.linalg import symmetric_eigen
+from cl_bench.engine.linalg import symmetric_eigen, trace
 from cl_bench.engine.networks import Network
 from cl_bench.engine.state import Kept
 from cl_bench.methods.precision import Precision, shrinkage
@@ -174,8 +174,8 @@ class Kronecker(Precision):
             basis = Eigenbasis.of(*total, rank)
             left = _spread(rows, basis.left).unsqueeze(2)
             right = _spread(columns, basis.right).unsqueeze(1)
-            trace = columns.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
-            outside = (trace - right.sum(2, keepdim=True)).clamp(min=0) / max(1, basis.left_out)
+            beyond = trace(columns).unsqueeze(-1) - right.sum(2, keepdim=True)
+            outside = beyond.clamp(min=0) / max(1, basis.left_out)
             scale, rest = left * right, left * outside
             bases.append(basis)
             scales.append(scale if power is None else scale.pow(power.unsqueeze(-1)))
@@ -203,10 +203,11 @@ class Kronecker(Precision):
     def held(self, layer: int) -> tuple[Tensor, Tensor]:
         """Return a layer's precision with its floor: [R, out, k] and, outside of V, [R, out, 1]."""
         floor = self.row_floor.unsqueeze(-1)
-        scale, rest = self.scale[layer], self.rest[layer]
-        return scale + floor * scale.mean(1, keepdim=True), rest + floor * rest.mean(
-            1, keepdim=True
-        )
+
+        def floored(rows: Tensor) -> Tensor:
+            return rows + floor * rows.mean(1, keepdim=True)
+
+        return floored(self.scale[layer]), floored(self.rest[layer])
 
     def prepare(self, rate: Tensor) -> None:
         stiff = rate.unsqueeze(-1)

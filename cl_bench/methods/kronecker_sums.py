@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cl_bench.engine.linalg import symmetric_eigen
+from cl_bench.engine.linalg import symmetric_eigen, trace
 
 Pair = tuple[Tensor, Tensor]
 """B [R, out, out] and A [R, in + 1, in + 1]."""
@@ -33,7 +33,7 @@ def kronecker_sum(first: Pair, second: Pair, rule: Sum) -> Pair:
     """
     (b0, a0), (b1, a1) = ([m.double() for m in pair] for pair in (first, second))
     tiny = torch.finfo(b0.dtype).tiny
-    pi = (_trace(b0) * _trace(a1) / (_trace(b1) * _trace(a0)).clamp(min=tiny)).sqrt()
+    pi = (trace(b0) * trace(a1) / (trace(b1) * trace(a0)).clamp(min=tiny)).sqrt()
     pi = torch.where(pi > 0, pi, 1.0)  # where the second is 0
     rows, columns = (torch.ones_like(pi), pi), (torch.ones_like(pi), 1 / pi)
     if rule == "kl":
@@ -71,10 +71,6 @@ def _relative(base: Tensor, other: Tensor) -> Tensor:
     least = 1e-12 * values[:, -1:].clamp(min=torch.finfo(base.dtype).tiny)
     white = vectors * values.maximum(least).rsqrt().unsqueeze(1)
     return symmetric_eigen(torch.bmm(white.mT, torch.bmm(other, white)))[0].clamp(min=0)
-
-
-def _trace(matrices: Tensor) -> Tensor:
-    return matrices.diagonal(dim1=1, dim2=2).sum(1, keepdim=True)
 
 
 def _mix(weights: Pair, first: Tensor, second: Tensor) -> Tensor:

@@ -95,14 +95,7 @@ def _value(module: ModuleType, given: str) -> Any:
         return module.benchmark
     from cl_bench.benchmarks.image_tasks import ImageTasks
 
-    families = [
-        value
-        for key, value in vars(module).items()
-        if isinstance(value, type)
-        and issubclass(value, ImageTasks)
-        and value.__module__ == module.__name__
-        and not key.startswith("_")
-    ]
+    families = importing.classes_in(module, ImageTasks)
     if len(families) != 1:
         found = ", ".join(family.__name__ for family in families) or "neither"
         raise UserError(

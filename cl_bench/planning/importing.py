@@ -7,7 +7,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cl_bench.errors import UserError
 
@@ -61,18 +61,23 @@ def fault(error: BaseException, file: Path | None) -> str:
     return f"{at.filename}:{at.lineno}: {type(error).__name__}{reason and ': '}{reason}"
 
 
-def strategies_in(module: ModuleType) -> list[type[Strategy]]:
-    """Return the strategies that a module defines."""
-    from cl_bench.engine.strategy import Strategy
-
+def classes_in(module: ModuleType, base: type) -> list[type[Any]]:
+    """Return the classes derived from a base that a module defines, but for those named `_…`."""
     return [
         value
         for key, value in vars(module).items()
         if isinstance(value, type)
-        and issubclass(value, Strategy)
+        and issubclass(value, base)
         and value.__module__ == module.__name__
         and not key.startswith("_")
     ]
+
+
+def strategies_in(module: ModuleType) -> list[type[Strategy]]:
+    """Return the strategies that a module defines."""
+    from cl_bench.engine.strategy import Strategy
+
+    return classes_in(module, Strategy)
 
 
 def only_strategy(module: ModuleType, name: str) -> type[Strategy]:

@@ -7,14 +7,13 @@ import json
 import numpy as np
 import pytest
 
-from cl_bench.benchmarks import registry
 from cl_bench.cli import main
 from cl_bench.config import BenchmarkConfig
 from cl_bench.conformance import benchmarks as checks
 from cl_bench.conformance.promises import Broken
-from cl_bench.data import own
 from cl_bench.planning import bringing
 from tests.planning.test_bringing import FAMILY
+from tests.support import forget_what_was_brought
 
 EVENS = '''
 
@@ -42,11 +41,7 @@ HEAD = (
 
 @pytest.fixture(autouse=True)
 def nothing_brought(monkeypatch, tmp_path):
-    monkeypatch.setattr(registry, "_added", {})
-    monkeypatch.setattr(registry, "_code", {})
-    monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
-    monkeypatch.setattr(own, "_added", {})
-    monkeypatch.setattr(bringing, "_brought", {})
+    forget_what_was_brought(monkeypatch)
     monkeypatch.chdir(tmp_path)
 
 

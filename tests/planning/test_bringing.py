@@ -10,12 +10,12 @@ from cl_bench import benchmarks, data
 from cl_bench.benchmarks import registry
 from cl_bench.cli import main
 from cl_bench.config import BenchmarkConfig
-from cl_bench.data import own
 from cl_bench.errors import UserError
 from cl_bench.planning import bringing, finding
 from cl_bench.planning.reading import read
 from cl_bench.planning.resolving import runs_of
 from cl_bench.results.store import RunStore
+from tests.support import forget_what_was_brought
 
 ARRAYS = """
 import numpy as np
@@ -64,11 +64,7 @@ class Dimmed(SameClasses):
 
 @pytest.fixture(autouse=True)
 def nothing_brought(monkeypatch, tmp_path):
-    monkeypatch.setattr(registry, "_added", {})
-    monkeypatch.setattr(registry, "_code", {})
-    monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
-    monkeypatch.setattr(own, "_added", {})
-    monkeypatch.setattr(bringing, "_brought", {})
+    forget_what_was_brought(monkeypatch)
     monkeypatch.chdir(tmp_path)
 
 
